@@ -1,0 +1,26 @@
+"""Files that are written whole or not at all."""
+
+import os
+import uuid
+from pathlib import Path
+
+
+def write_whole(path: str | os.PathLike, data: bytes) -> None:
+    """Write a file under a temporary name beside it, then rename it into place.
+
+    Whatever goes wrong, a file of that name is either the old one or the new one, and nothing else is left behind.
+
+    Raises:
+      OSError: If the folder does not exist, cannot be written, or is full.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

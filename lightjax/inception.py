@@ -1,0 +1,366 @@
+"""InceptionV1 (GoogLeNet): one module, driven by an architecture record.
+
+A record says what its published networks differ in: widths, padding, normalisation, preprocessing, classes. `graph`
+turns it into the list of operations in the order in which data flows, and everything else reads that list: the
+forward pass, the table of layers, and the conversion of weights.
+
+References:
+  Szegedy et al., "Going Deeper with Convolutions", CVPR 2015.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+
+from lightjax import ops
+
+Padding = Literal["same", "caffe", "torchlight"]
+
+
+class Block(NamedTuple):
+    """Widths of one inception block, whose output is the concatenation of four branches."""
+
+    conv1x1: int
+    bottleneck3x3: int
+    conv3x3: int
+    bottleneck5x5: int
+    conv5x5: int
+    pool_reduce: int
+
+
+class ResponseNorm(NamedTuple):
+    """Constants of `ops.local_response_norm`."""
+
+    radius: int
+    bias: float
+    alpha: float
+    beta: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """What one InceptionV1 differs in from another.
+
+    Attributes:
+      name: As in `ARCHITECTURES`.
+      stem: Widths of the first three convolutions.
+      blocks: Widths of mixed3a, 3b, 4a, 4b, 4c, 4d, 4e, 5a and 5b.
+      classes: Number of logits; 0 for a network without its classifier.
+      padding: "same" pads as TensorFlow does at every size. The others pad by fixed amounts: the first convolution
+        by (3, 3) for "caffe" and (2, 3) for "torchlight", the pools of stride 2 by (0, 1) for both.
+      norm: Local response normalisation; None for a network trained without, whose "localresponsenorm" layers then
+        repeat their input.
+      mean: Subtracted from `255 * image`, in red, green, blue order.
+      bgr: Whether the network reads blue, green, red.
+    """
+
+    name: str
+    stem: tuple[int, int, int]
+    blocks: tuple[Block, ...]
+    classes: int
+    padding: Padding
+    norm: ResponseNorm | None
+    mean: tuple[float, float, float]
+    bgr: bool = False
+
+
+_GOOGLENET_BLOCKS = (
+    Block(64, 96, 128, 16, 32, 32),
+    Block(128, 128, 192, 32, 96, 64),
+    Block(192, 96, 208, 16, 48, 64),
+    Block(160, 112, 224, 24, 64, 64),
+    Block(128, 128, 256, 24, 64, 64),
+    Block(112, 144, 288, 32, 64, 64),
+    Block(256, 160, 320, 32, 128, 128),
+    Block(256, 160, 320, 32, 128, 128),
+    Block(384, 192, 384, 48, 128, 128),
+)
+
+_INCEPTION5H_BLOCKS = (
+    *_GOOGLENET_BLOCKS[:2],
+    _GOOGLENET_BLOCKS[2]._replace(conv3x3=204),
+    *_GOOGLENET_BLOCKS[3:7],
+    _GOOGLENET_BLOCKS[7]._replace(bottleneck5x5=48),
+    _GOOGLENET_BLOCKS[8],
+)
+
+INCEPTION5H = Architecture(
+    name="inception5h",
+    stem=(64, 64, 192),
+    blocks=_INCEPTION5H_BLOCKS,
+    classes=1008,
+    padding="same",
+    norm=ResponseNorm(radius=5, bias=2.0, alpha=1e-4, beta=0.5),
+    mean=(117.0, 117.0, 117.0),
+)
+"""The network of Lucid, Lucent and TorchLight, as TensorFlow ran it."""
+
+INCEPTION5H_TORCHLIGHT = dataclasses.replace(
+    INCEPTION5H,
+    name="inception5h_torchlight",
+    padding="torchlight",
+    norm=ResponseNorm(radius=4, bias=1.0, alpha=1e-4 / 9, beta=0.5),
+)
+"""inception5h as Lucent and TorchLight run it: fixed padding, and a normalisation it was not trained with."""
+
+BVLC_GOOGLENET = Architecture(
+    name="bvlc_googlenet",
+    stem=(64, 64, 192),
+    blocks=_GOOGLENET_BLOCKS,
+    classes=1000,
+    padding="caffe",
+    norm=ResponseNorm(radius=2, bias=1.0, alpha=1e-4 / 5, beta=0.75),
+    mean=(123.0, 117.0, 104.0),
+    bgr=True,
+)
+"""The Caffe GoogLeNet of DeepDream."""
+
+ARCHITECTURES = {a.name: a for a in (INCEPTION5H, INCEPTION5H_TORCHLIGHT, BVLC_GOOGLENET)}
+
+
+def without_classifier(architecture: Architecture) -> Architecture:
+    """The same network up to "avgpool0", for checkpoints that lack the last matrix."""
+    return dataclasses.replace(architecture, classes=0)
+
+
+class Node(NamedTuple):
+    """One operation of the network: what it is called, what it does, and what it reads."""
+
+    name: str
+    op: Literal["conv", "relu", "max_pool", "norm", "concat", "mean", "linear", "softmax"]
+    inputs: tuple[str, ...]
+    channels: int
+    kernel: int = 1
+    stride: int = 1
+
+
+class Layer(NamedTuple):
+    """One line of the table of layers.
+
+    `stride` is the distance between neighbouring positions and `receptive_field` the side of the square that one
+    position can see, both in pixels of the image; both are None where a value depends on the whole image.
+    """
+
+    name: str
+    channels: int
+    stride: int | None
+    receptive_field: int | None
+
+
+@functools.lru_cache
+def graph(architecture: Architecture) -> tuple[Node, ...]:
+    """The operations of a network, in the order in which data flows, from "input" on."""
+    nodes: list[Node] = []
+
+    def add(name: str, op, inputs: tuple[str, ...], channels: int, kernel: int = 1, stride: int = 1) -> str:
+        nodes.append(Node(name, op, inputs, channels, kernel, stride))
+        return name
+
+    def conv(name: str, source: str, channels: int, kernel: int = 1, stride: int = 1) -> str:
+        before = add(f"{name}_pre_relu_conv", "conv", (source,), channels, kernel, stride)
+        return add(name, "relu", (before,), channels)
+
+    def pool(name: str, source: str, stride: int = 2) -> str:
+        return add(name, "max_pool", (source,), nodes[-1].channels, 3, stride)
+
+    def norm(name: str, source: str) -> str:
+        return add(name, "norm", (source,), nodes[-1].channels)
+
+    def mixed(name: str, source: str, block: Block) -> str:
+        channels = nodes[-1].channels
+        pooled = add(f"{name}_pool", "max_pool", (source,), channels, 3, 1)
+        bottleneck3x3 = conv(f"{name}_3x3_bottleneck", source, block.bottleneck3x3)
+        bottleneck5x5 = conv(f"{name}_5x5_bottleneck", source, block.bottleneck5x5)
+        branches = (
+            conv(f"{name}_1x1", source, block.conv1x1),
+            conv(f"{name}_3x3", bottleneck3x3, block.conv3x3, 3),
+            conv(f"{name}_5x5", bottleneck5x5, block.conv5x5, 5),
+            conv(f"{name}_pool_reduce", pooled, block.pool_reduce),
+        )
+        channels = block.conv1x1 + block.conv3x3 + block.conv5x5 + block.pool_reduce
+        before = tuple(f"{branch}_pre_relu_conv" for branch in branches)
+        add(f"{name}_pre_relu", "concat", before, channels)
+        return add(name, "concat", branches, channels)
+
+    blocks = iter(architecture.blocks)
+    x = conv("conv2d0", "input", architecture.stem[0], 7, 2)
+    x = norm("localresponsenorm0", pool("maxpool0", x))
+    x = conv("conv2d1", x, architecture.stem[1])
+    x = conv("conv2d2", x, architecture.stem[2], 3)
+    x = pool("maxpool1", norm("localresponsenorm1", x))
+    for name in ("mixed3a", "mixed3b"):
+        x = mixed(name, x, next(blocks))
+    x = pool("maxpool4", x)
+    for name in ("mixed4a", "mixed4b", "mixed4c", "mixed4d", "mixed4e"):
+        x = mixed(name, x, next(blocks))
+    x = pool("maxpool10", x)
+    for name in ("mixed5a", "mixed5b"):
+        x = mixed(name, x, next(blocks))
+    x = add("avgpool0", "mean", (x,), nodes[-1].channels)
+    if architecture.classes:
+        x = add("softmax2_pre_activation_matmul", "linear", (x,), architecture.classes)
+        add("softmax2", "softmax", (x,), architecture.classes)
+    return tuple(nodes)
+
+
+@functools.lru_cache
+def layers(architecture: Architecture) -> tuple[Layer, ...]:
+    """The table of layers, "input" first, in the order in which data flows."""
+    table = {"input": Layer("input", 3, 1, 1)}
+    for node in graph(architecture):
+        sources = [table[name] for name in node.inputs]
+        stride, field = sources[0].stride, max((s.receptive_field or 0) for s in sources)
+        if node.op == "mean" or stride is None:
+            table[node.name] = Layer(node.name, node.channels, None, None)
+        else:
+            field += (node.kernel - 1) * stride
+            table[node.name] = Layer(node.name, node.channels, stride * node.stride, field)
+    return tuple(table.values())
+
+
+@functools.lru_cache
+def parameter_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
+    """Shapes of all parameters, by names such as "conv2d0/kernel" and "softmax2_pre_activation_matmul/bias"."""
+    channels = {"input": 3} | {node.name: node.channels for node in graph(architecture)}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for node in graph(architecture):
+        name, inputs = node.name.removesuffix("_pre_relu_conv"), channels[node.inputs[0]]
+        if node.op == "conv":
+            shapes[f"{name}/kernel"] = (node.kernel, node.kernel, inputs, node.channels)
+            shapes[f"{name}/bias"] = (node.channels,)
+        elif node.op == "linear":
+            shapes[f"{name}/kernel"] = (inputs, node.channels)
+            shapes[f"{name}/bias"] = (node.channels,)
+    return shapes
+
+
+class Affine(nnx.Module):
+    """A kernel and a bias; what they are applied to is the network's business."""
+
+    def __init__(self, kernel: Array, bias: Array):
+        """Hold the arrays as parameters."""
+        self.kernel = nnx.Param(kernel)
+        self.bias = nnx.Param(bias)
+
+
+class InceptionV1(nnx.Module):
+    """InceptionV1 as a function from images to all its named activations.
+
+    Attributes:
+      architecture: The record it was built from.
+      source: Where its weights come from, for the record of a render, such as "bvlc_googlenet@e87c85cf2e01";
+        empty for weights drawn at random.
+
+    References:
+      Szegedy et al., "Going Deeper with Convolutions", CVPR 2015.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        parameters: Mapping[str, Array] | None = None,
+        *,
+        rngs: nnx.Rngs | None = None,
+        source: str = "",
+    ):
+        """Build the network around given parameters, or around ones drawn at random.
+
+        Args:
+          architecture: One of `ARCHITECTURES`, or a record of your own.
+          parameters: Arrays by the names and shapes of `parameter_shapes(architecture)`.
+          rngs: Draws He-normal kernels and zero biases in place of `parameters`.
+          source: See the attribute.
+
+        Raises:
+          ValueError: If a parameter is missing, unexpected or of another shape, or if it is not clear which
+            parameters to use.
+        """
+        if (parameters is None) == (rngs is None):
+            raise ValueError("give either parameters or rngs, not both and not neither")
+        shapes = parameter_shapes(architecture)
+        if parameters is None:
+            parameters = {name: _initial(name, shape, rngs) for name, shape in shapes.items()}
+        wrong = [f"{name} is missing" for name in shapes if name not in parameters]
+        wrong += [f"{name} is unexpected" for name in parameters if name not in shapes]
+        wrong += [
+            f"{name} is {tuple(parameters[name].shape)}, not {shape}"
+            for name, shape in shapes.items()
+            if name in parameters and tuple(parameters[name].shape) != shape
+        ]
+        if wrong:
+            raise ValueError(f"these are not the parameters of {architecture.name}: " + "; ".join(wrong))
+        self.architecture = architecture
+        self.source = source
+        for name in dict.fromkeys(name.partition("/")[0] for name in shapes):
+            kernel, bias = (jnp.asarray(parameters[f"{name}/{part}"], jnp.float32) for part in ("kernel", "bias"))
+            setattr(self, name, Affine(kernel, bias))
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Name, channels, stride and receptive field of every activation, in the order in which data flows."""
+        return layers(self.architecture)
+
+    def __call__(self, images: Array, *, relu: ops.Relu = ops.relu) -> dict[str, Array]:
+        """Compute all named activations.
+
+        Under `jit`, what the caller does not read is not computed: reading mixed3a does not pay for mixed5b.
+
+        Args:
+          images: `[N, H, W, 3]` in [0, 1], red, green, blue.
+          relu: The rectifier, one of those in `ops`, which differ in their gradients alone.
+
+        Returns:
+          Activations `[N, h, w, c]` by name, `[N, c]` from "avgpool0" on.
+        """
+        values = {"input": self._preprocess(images)}
+        for node in graph(self.architecture):
+            values[node.name] = self._apply(node, [values[name] for name in node.inputs], relu)
+        return values | {"input": images}
+
+    def _preprocess(self, images: Array) -> Array:
+        x = 255 * images - jnp.array(self.architecture.mean, images.dtype)
+        return x[..., ::-1] if self.architecture.bgr else x
+
+    def _apply(self, node: Node, inputs: list[Array], relu: ops.Relu) -> Array:
+        x = inputs[0]
+        match node.op:
+            case "conv":
+                affine = getattr(self, node.name.removesuffix("_pre_relu_conv"))
+                return ops.conv(x, affine.kernel[...], node.stride, self._padding(node, x)) + affine.bias[...]
+            case "relu":
+                return relu(x)
+            case "max_pool":
+                return ops.max_pool(x, node.stride, self._padding(node, x))
+            case "norm":
+                return ops.local_response_norm(x, *self.architecture.norm) if self.architecture.norm else x
+            case "concat":
+                return jnp.concatenate(inputs, axis=-1)
+            case "mean":
+                return x.mean(axis=(1, 2))
+            case "linear":
+                affine = getattr(self, node.name)
+                return x @ affine.kernel[...] + affine.bias[...]
+            case "softmax":
+                return jax.nn.softmax(x)
+
+    def _padding(self, node: Node, x: Array) -> ops.Padding:
+        padding = self.architecture.padding
+        if node.stride == 1 or padding == "same":
+            height, width = (ops.same_padding(size, node.kernel, node.stride) for size in x.shape[1:3])
+            return (height, width)
+        if node.op == "max_pool":
+            return ((0, 1),) * 2
+        return ((3, 3),) * 2 if padding == "caffe" else ((2, 3),) * 2
+
+
+def _initial(name: str, shape: tuple[int, ...], rngs: nnx.Rngs | None) -> Array:
+    if name.endswith("bias"):
+        return jnp.zeros(shape)
+    assert rngs is not None
+    return nnx.initializers.he_normal()(rngs.params(), shape, jnp.float32)

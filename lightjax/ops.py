@@ -1,0 +1,218 @@
+"""The network's operations, each with the derivative that feature visualization needs.
+
+Images and activations are `[N, H, W, C]`, kernels `[height, width, in, out]`. Everything here is
+elementwise or local, works under `jit`, `vmap` and `grad`, and has reverse-mode derivatives only.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+Padding = Sequence[tuple[int, int]]
+Relu = Callable[[Array], Array]
+
+LEAK = 0.1
+"""Share of the gradient that TorchLight's rectifier lets through where its input is negative."""
+
+LUCID_STEPS = 16
+"""Number of first steps in which Lucid's rectifier redirects."""
+
+
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """TensorFlow's SAME padding along one axis: `ceil(size / stride)` outputs, the odd pixel last."""
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
+    """Convolve `[N, H, W, in]` with `[kh, kw, in, out]`, with a gradient that is fast inside loops.
+
+    XLA rewrites the convolutions of a gradient into their fast form only outside of `scan`, `while` and
+    `fori_loop` on CPU. This gradient is written in that form from the start; its values are those of
+    automatic differentiation.
+
+    Args:
+      x: Activations `[N, H, W, in]`.
+      kernel: Weights `[kh, kw, in, out]`.
+      stride: Step of the window along both axes.
+      padding: Zeros `(before, after)` along height and width.
+    """
+    return lax.conv_general_dilated(
+        x, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def _conv_forward(x: Array, kernel: Array, stride: int, padding: Padding):
+    return conv(x, kernel, stride, padding), (x, kernel)
+
+
+def _conv_backward(stride: int, padding: Padding, residuals, cotangent: Array):
+    x, kernel = residuals
+    around = []
+    for axis in (0, 1):
+        n, m, k = x.shape[1 + axis], cotangent.shape[1 + axis], kernel.shape[axis]
+        before = k - 1 - padding[axis][0]
+        around.append((before, n + k - 1 - ((m - 1) * stride + 1) - before))
+    dx = lax.conv_general_dilated(
+        cotangent,
+        jnp.flip(kernel, (0, 1)).swapaxes(2, 3),
+        (1, 1),
+        around,
+        lhs_dilation=(stride, stride),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+    def weighted(kernel: Array) -> Array:
+        return lax.conv_general_dilated(
+            x, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+
+    (dkernel,) = jax.linear_transpose(weighted, kernel)(cotangent)
+    return dx, dkernel
+
+
+conv.defvjp(_conv_forward, _conv_backward)
+
+
+def _first_max(a: Array, b: Array) -> Array:
+    """The larger of two arrays; `a` on ties, and NaN if either is."""
+    return jnp.where((b > a) | jnp.isnan(b), b, a)
+
+
+def max_pool(x: Array, stride: int, padding: Padding) -> Array:
+    """Maximum over 3x3 windows of `[N, H, W, C]`, padded with minus infinity.
+
+    A window's gradient goes to its largest entry, the first in reading order where several are equal, as in
+    PyTorch. Taken over three shifted slices along each axis in turn, it costs a fraction of XLA's own pooling
+    gradient on CPU.
+
+    Args:
+      x: Activations `[N, H, W, C]`.
+      stride: Step of the window along both axes.
+      padding: Rows or columns `(before, after)` to add along height and width.
+
+    Raises:
+      ValueError: If the padded activations are smaller than a window.
+    """
+    if any(size + sum(pad) < 3 for size, pad in zip(x.shape[1:3], padding, strict=True)):
+        raise ValueError(f"activations of {x.shape[1]}x{x.shape[2]} are too small to pool; use a larger image")
+    for axis in (2, 1):
+        edges = [(0, 0, 0)] * 4
+        edges[axis] = (*padding[axis - 1], 0)
+        x = lax.pad(x, jnp.array(-jnp.inf, x.dtype), edges)
+        span = (x.shape[axis] - 3) // stride * stride + 1
+        x = functools.reduce(
+            _first_max, [lax.slice_in_dim(x, i, i + span, stride, axis) for i in range(3)]
+        )
+    return x
+
+
+def local_response_norm(x: Array, radius: int, bias: float, alpha: float, beta: float) -> Array:
+    """`x / (bias + alpha * s) ** beta`, with `s` the sum of squares over `2 * radius + 1` channels.
+
+    The sum runs over the neighbours of each channel, itself in the middle; there are zeros beyond both ends.
+
+    Args:
+      x: Activations `[N, H, W, C]`.
+      radius: Neighbours on either side.
+      bias: Added to the sum; positive.
+      alpha: Weight of one square (PyTorch's `alpha` divided by its `size`).
+      beta: 0.5 or 0.75, the two exponents in use; both are computed by square roots alone.
+
+    Raises:
+      ValueError: If `beta` is another number.
+
+    References:
+      Krizhevsky, Sutskever, Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", 2012.
+    """
+    squares = jnp.pad(x * x, [(0, 0)] * (x.ndim - 1) + [(radius, radius)])
+    channels = x.shape[-1]
+    total = sum(squares[..., i : i + channels] for i in range(2 * radius + 1))
+    root = lax.rsqrt(bias + alpha * total)
+    if beta == 0.5:
+        return x * root
+    if beta == 0.75:
+        return x * root * jnp.sqrt(root)
+    raise ValueError(f"beta is 0.5 or 0.75, not {beta!r}")
+
+
+@jax.custom_vjp
+def relu(x: Array) -> Array:
+    """`max(x, 0)`; the gradient passes where `x > 0`."""
+    return jnp.maximum(x, 0)
+
+
+relu.defvjp(lambda x: (relu(x), x > 0), lambda passes, g: (jnp.where(passes, g, 0),))
+
+
+@jax.custom_vjp
+def leaky_gradient_relu(x: Array) -> Array:
+    """TorchLight's redirected ReLU: `max(x, 0)`, whose gradient passes by a tenth where `x < 0`.
+
+    A unit that is off everywhere still tells the image which way to go. The rule has no memory: it does not
+    depend on the step, on the sign of the gradient, or on what the rest of the layer does.
+
+    References:
+      TorchLight and Lucent, `RedirectedReLU`.
+    """
+    return jnp.maximum(x, 0)
+
+
+leaky_gradient_relu.defvjp(
+    lambda x: (leaky_gradient_relu(x), x < 0),
+    lambda off, g: (jnp.where(off, LEAK * g, g),),
+)
+
+
+@jax.custom_vjp
+def lucid_relu(x: Array, active: Array | bool = True) -> Array:
+    """Lucid's redirected ReLU: `max(x, 0)`, whose gradient is redirected where it would vanish.
+
+    Differentiate the objective itself, to be maximised. The gradient passes where `x >= 0`. For an example
+    (an index of the first axis) on which that leaves nothing at all, it passes everywhere but where `x < 0`
+    and it would push `x` further down.
+
+    Args:
+      x: Pre-activations `[N, ...]`.
+      active: Whether to redirect at all, a scalar that may be traced. Lucid does so for the first steps of a
+        render, here `LUCID_STEPS`.
+
+    References:
+      Lucid, `misc/redirected_relu_grad.py`.
+    """
+    del active
+    return jnp.maximum(x, 0)
+
+
+def _lucid_backward(residuals, g: Array):
+    x, active = residuals
+    plain = jnp.where(x < 0, 0, g)
+    redirected = jnp.where((x < 0) & (g < 0), 0, g)
+    vanished = jnp.all(plain == 0, axis=tuple(range(1, x.ndim)), keepdims=True)
+    return jnp.where(active & vanished, redirected, plain), None
+
+
+lucid_relu.defvjp(lambda x, active=True: (lucid_relu(x, active), (x, active)), _lucid_backward)
+
+
+def rectifier(rule: str, step: Array | int = 0) -> Relu:
+    """The rectifier of a named gradient rule at one step of a render.
+
+    Args:
+      rule: "torchlight" (`leaky_gradient_relu`), "lucid" (`lucid_relu`) or "plain" (`relu`).
+      step: Updates made so far; Lucid's rule redirects during the first `LUCID_STEPS`.
+
+    Raises:
+      ValueError: If there is no such rule.
+    """
+    if rule == "torchlight":
+        return leaky_gradient_relu
+    if rule == "lucid":
+        return lambda x: lucid_relu(x, step < LUCID_STEPS)
+    if rule == "plain":
+        return relu
+    raise ValueError(f"unknown ReLU rule {rule!r}; choose 'torchlight', 'lucid' or 'plain'")

@@ -1,0 +1,274 @@
+"""Named checkpoints: find, download, verify, convert once, cache, load.
+
+A weights file is a safetensors file of the parameters of `inception.parameter_shapes`, whose metadata say which
+architecture they belong to, where they come from, and the sha256 of the file they were converted from.
+"""
+
+import difflib
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from lightjax import files, inception, torch_bridge
+from lightjax.inception import Architecture, InceptionV1
+
+DEFAULT = "inception5h"
+
+
+class Checkpoint(NamedTuple):
+    """A public file of weights: its stem, where it is, and the git blob id that pins what is in it."""
+
+    stem: str
+    url: str
+    blob: str
+
+
+_GITHUB = "https://github.com/ProGamerGov"
+_INCEPTION5H = Checkpoint(
+    "inception5h",
+    f"{_GITHUB}/pytorch-old-tensorflow-models/raw/f8187b60fca8a3f5cfa541406dcbcefb80db5c78/inception5h.pth",
+    "119f77db85c8352960933e025312b507d9a96ed7",
+)
+_BVLC_GOOGLENET = Checkpoint(
+    "bvlc_googlenet",
+    f"{_GITHUB}/pytorch-old-caffemodels/raw/d7b3a441b7748f1dc9c64c1e5550802ed1fec586/bvlc_googlenet.pth",
+    "9038679730b000111aebc5d3baddfe1936bfda0b",
+)
+CHECKPOINTS = {
+    "inception5h": _INCEPTION5H,
+    "inception5h_torchlight": _INCEPTION5H,
+    "bvlc_googlenet": _BVLC_GOOGLENET,
+}
+"""The public file behind each named model."""
+
+
+class WeightsError(RuntimeError):
+    """Weights that cannot be had or cannot be used; the message says what to do."""
+
+
+class WeightsFile(NamedTuple):
+    """The contents of a weights file."""
+
+    architecture: Architecture
+    parameters: dict[str, np.ndarray]
+    metadata: dict[str, str]
+
+
+def load_model(model: str | os.PathLike = DEFAULT) -> InceptionV1:
+    """Load a pretrained network.
+
+    A name is looked for in the folder `$LIGHTJAX_HOME`, then in the platform's cache, as `NAME.safetensors` or, to be
+    converted once, as the public `NAME.pth`. A name found nowhere is downloaded, checked against the hash that this
+    version of lightjax pins, converted, and cached.
+
+    Args:
+      model: "inception5h" (the network of Lucid, Lucent and TorchLight), "inception5h_torchlight" (the same weights
+        with TorchLight's padding and normalisation), "bvlc_googlenet" (that of DeepDream), or the path of a weights
+        file that `lightjax convert` wrote.
+
+    Raises:
+      WeightsError: If there is no such model, if it can be neither found nor downloaded, or if its file is damaged.
+      ConversionError: If a `.pth` file found in one of the folders is not the checkpoint that its name says.
+      ImportError: If a checkpoint has to be converted and PyTorch is not installed.
+    """
+    architecture = None
+    if isinstance(model, str) and model in CHECKPOINTS:
+        path = _find(CHECKPOINTS[model])
+        architecture = inception.ARCHITECTURES[model]
+    else:
+        path = Path(model)
+        if not path.is_file():
+            close = difflib.get_close_matches(str(model), CHECKPOINTS, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known names: {', '.join(CHECKPOINTS)}"
+            raise WeightsError(f"there is no model or weights file {str(model)!r}; {hint}")
+        if path.suffix in (".pth", ".pt"):
+            raise WeightsError(f"{path} is a PyTorch checkpoint: convert it first, with 'lightjax convert {path}'")
+    return _load(path, architecture, path.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=4)
+def _load(path: Path, architecture: Architecture | None, modified: int) -> InceptionV1:
+    del modified  # tells apart two files that had the same path
+    file = read(path)
+    if architecture is None:
+        architecture = file.architecture
+    elif not file.architecture.classes:
+        architecture = inception.without_classifier(architecture)
+    source = f"{architecture.name}@{file.metadata.get('sha256', '')[:12]}"
+    try:
+        return InceptionV1(architecture, file.parameters, source=source)
+    except ValueError as error:
+        raise WeightsError(f"{path}: {error}") from error
+
+
+def read(path: str | os.PathLike) -> WeightsFile:
+    """Read a weights file.
+
+    Raises:
+      WeightsError: If it is damaged or was not written by lightjax.
+    """
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            parameters = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except safetensors.SafetensorError as error:
+        raise WeightsError(f"{path} is not a whole safetensors file ({error}); convert or download it again") from error
+    if metadata.get("format") != "lightjax" or metadata.get("architecture") not in inception.ARCHITECTURES:
+        raise WeightsError(f"{path} was not written by this version of lightjax; make it again with 'lightjax convert'")
+    architecture = inception.ARCHITECTURES[metadata["architecture"]]
+    if not json.loads(metadata["classes"]):
+        architecture = inception.without_classifier(architecture)
+    return WeightsFile(architecture, parameters, metadata)
+
+
+def write(
+    path: str | os.PathLike,
+    architecture: Architecture,
+    parameters: Mapping[str, np.ndarray],
+    *,
+    source: str,
+    sha256: str,
+) -> None:
+    """Write a weights file, whole or not at all.
+
+    Args:
+      path: The file to write.
+      architecture: The record that the parameters belong to.
+      parameters: Arrays by the names of `inception.parameter_shapes`.
+      source: Where they come from: a URL or a file name.
+      sha256: Hash of the file they were converted from.
+
+    Raises:
+      OSError: If the file cannot be written.
+    """
+    metadata = {
+        "format": "lightjax",
+        "lightjax": importlib.metadata.version("lightjax"),
+        "architecture": architecture.name,
+        "classes": json.dumps(architecture.classes),
+        "source": source,
+        "sha256": sha256,
+    }
+    files.write_whole(path, safetensors.numpy.save(dict(parameters), metadata))
+
+
+def convert(source: str | os.PathLike, destination: str | os.PathLike, *, url: str = "") -> Architecture:
+    """Convert a PyTorch checkpoint into a weights file, whole or not at all.
+
+    Args:
+      source: A state dict saved by `torch.save`, in one of the namings of `torch_bridge.SCHEMES`.
+      destination: The weights file to write.
+      url: Where the checkpoint was downloaded from, for the metadata; by default its file name.
+
+    Returns:
+      The architecture that the checkpoint turned out to be.
+
+    Raises:
+      ConversionError: If the checkpoint is not one of a known InceptionV1; nothing is written.
+      FileNotFoundError: If there is no such checkpoint.
+      OSError: If the weights file cannot be written.
+    """
+    architecture, parameters = torch_bridge.from_torch(torch_bridge.read_checkpoint(source))
+    digest = hashlib.sha256(Path(source).read_bytes()).hexdigest()
+    write(destination, architecture, parameters, source=url or Path(source).name, sha256=digest)
+    return architecture
+
+
+def verify(source: str | os.PathLike, converted: str | os.PathLike) -> int:
+    """Export a weights file again and compare it with the checkpoint it came from, bit for bit.
+
+    Returns:
+      The number of tensors compared.
+
+    Raises:
+      ConversionError: If any tensor differs; the message lists them.
+    """
+    original = torch_bridge.read_checkpoint(source)
+    file = read(converted)
+    exported = torch_bridge.to_torch(file.parameters, file.architecture, torch_bridge.scheme_of(original))
+    differing = [
+        name
+        for name in sorted(original.keys() | exported.keys())
+        if name not in original
+        or name not in exported
+        or original[name].shape != exported[name].shape
+        or original[name].tobytes() != exported[name].tobytes()
+    ]
+    if differing:
+        raise torch_bridge.ConversionError(
+            f"{converted} is not a faithful conversion of {source}: {', '.join(differing)} differ"
+        )
+    return len(original)
+
+
+def cache_folder() -> Path:
+    """The platform's cache folder for lightjax, made if it is not there (`~/.cache/lightjax` on Linux)."""
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("lightjax", appauthor=False, ensure_exists=True))
+
+
+def blob_id(data: bytes) -> str:
+    """The id under which git stores a file, which pins a download whoever serves it."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+
+
+def _find(checkpoint: Checkpoint) -> Path:
+    """The converted file of a checkpoint, made if need be."""
+    cache = cache_folder()
+    home = os.environ.get("LIGHTJAX_HOME")
+    folders = [Path(home).expanduser(), cache] if home else [cache]
+    for folder in folders:
+        converted = folder / f"{checkpoint.stem}.safetensors"
+        if converted.is_file():
+            return converted
+        original = folder / f"{checkpoint.stem}.pth"
+        if original.is_file():
+            return _convert_once(original, cache)
+    return _download(checkpoint, cache)
+
+
+def _convert_once(original: Path, cache: Path) -> Path:
+    """Convert a checkpoint that lies in a folder of the user's, which may be read-only, into the cache."""
+    digest = hashlib.sha256(original.read_bytes()).hexdigest()
+    converted = cache / f"{original.stem}-{digest[:12]}.safetensors"
+    if not converted.is_file():
+        convert(original, converted)
+    return converted
+
+
+def _download(checkpoint: Checkpoint, cache: Path) -> Path:
+    """Download, verify and convert a public checkpoint."""
+    torch_bridge.require_torch()
+    import pooch
+    import requests
+
+    advice = (
+        f"you can also download it yourself, from {checkpoint.url}, into a folder that the environment variable "
+        "LIGHTJAX_HOME names"
+    )
+    converted = cache / f"{checkpoint.stem}.safetensors"
+    with tempfile.TemporaryDirectory(dir=cache, prefix=".download-") as folder:
+        original = Path(folder) / f"{checkpoint.stem}.pth"
+        try:
+            pooch.HTTPDownloader(progressbar=True)(checkpoint.url, str(original), None)
+        except requests.RequestException as error:
+            raise WeightsError(f"cannot download {checkpoint.stem} ({type(error).__name__}); {advice}") from error
+        data = original.read_bytes()
+        if blob_id(data) != checkpoint.blob:
+            raise WeightsError(
+                f"what {checkpoint.url} sent ({len(data)} bytes) is not the file that this version of lightjax knows: "
+                f"it was cut short or changed, and is not used; try again, or {advice}"
+            )
+        convert(original, converted, url=checkpoint.url)
+    return converted
