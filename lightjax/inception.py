@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import Array
 
@@ -264,7 +265,7 @@ class InceptionV1(nnx.Module):
     def __init__(
         self,
         architecture: Architecture,
-        parameters: Mapping[str, Array] | None = None,
+        parameters: Mapping[str, Array | np.ndarray] | None = None,
         *,
         rngs: nnx.Rngs | None = None,
         source: str = "",

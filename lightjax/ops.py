@@ -41,9 +41,7 @@ def conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
       stride: Step of the window along both axes.
       padding: Zeros `(before, after)` along height and width.
     """
-    return lax.conv_general_dilated(
-        x, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
+    return lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
 def _conv_forward(x: Array, kernel: Array, stride: int, padding: Padding):
@@ -105,9 +103,7 @@ def max_pool(x: Array, stride: int, padding: Padding) -> Array:
         edges[axis] = (*padding[axis - 1], 0)
         x = lax.pad(x, jnp.array(-jnp.inf, x.dtype), edges)
         span = (x.shape[axis] - 3) // stride * stride + 1
-        x = functools.reduce(
-            _first_max, [lax.slice_in_dim(x, i, i + span, stride, axis) for i in range(3)]
-        )
+        x = functools.reduce(_first_max, [lax.slice_in_dim(x, i, i + span, stride, axis) for i in range(3)])
     return x
 
 

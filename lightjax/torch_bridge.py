@@ -108,9 +108,7 @@ def from_torch(tensors: Mapping[str, np.ndarray]) -> tuple[Architecture, dict[st
     return architecture, parameters
 
 
-def to_torch(
-    parameters: Mapping[str, np.ndarray], architecture: Architecture, scheme: str
-) -> dict[str, np.ndarray]:
+def to_torch(parameters: Mapping[str, np.ndarray], architecture: Architecture, scheme: str) -> dict[str, np.ndarray]:
     """The tensors of a PyTorch state dict from a lightjax network: the exact inverse of `from_torch`.
 
     Args:
@@ -162,7 +160,7 @@ def _keys(architecture: Architecture, scheme: str) -> dict[str, tuple[str, tuple
 
 
 def _key(layer: str, scheme: str) -> str:
-    """The name of a layer with parameters in a state dict, such as "mixed3a_pool_reduce" -> "inception_3a_pool_proj"."""
+    """The name of a layer in a state dict, such as "mixed3a_pool_reduce" -> "inception_3a_pool_proj"."""
     linear = layer == "softmax2_pre_activation_matmul"
     if scheme == "tensorflow":
         return layer if linear else f"{layer}_pre_relu_conv"

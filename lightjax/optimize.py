@@ -1,0 +1,186 @@
+"""The optimisation: one jitted program that makes any number of steps, and nothing else.
+
+A step decodes the parameters, transforms the picture, runs the network, and lets an optax optimiser climb the
+objective. Its randomness comes from the key and the number of the step alone, so a render does not depend on where its
+loop is cut, and the host can stop between chunks to show progress, take snapshots, or listen to Ctrl-C.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+from jax.typing import ArrayLike
+
+from lightjax import objectives, ops
+from lightjax.images import Image
+from lightjax.objectives import Objective
+from lightjax.transforms import Transform
+
+Model = Callable[..., Mapping[str, Array]]
+"""Images `[N, H, W, 3]` in [0, 1] to named activations. With a keyword `relu`, its rectifiers can be chosen."""
+
+CHUNK = 128
+"""Most steps that one call of `advance` makes."""
+
+
+class State(NamedTuple):
+    """Where a render stands: all it takes to go on from there.
+
+    Attributes:
+      step: Updates made so far, int32 scalar.
+      params: Parameters of the picture.
+      opt_state: State of the optimiser.
+    """
+
+    step: Array
+    params: Any
+    opt_state: Any
+
+
+class Progress(NamedTuple):
+    """What a chunk of steps brought.
+
+    Attributes:
+      state: After the last good step.
+      values: The objective before each update, `[CHUNK]`; only as many entries count as steps were made.
+      finite: Whether all was well. If not, `state` is the one before the step that failed.
+    """
+
+    state: State
+    values: Array
+    finite: Array
+
+
+def init(key: Array, image: Image, optimizer: optax.GradientTransformation) -> State:
+    """The state before the first step."""
+    params = image.init(key)
+    return State(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+
+
+def activations(
+    model: Model, image: Image, params: Any, transform: Transform | None, relu: ops.Relu | None, key: Array
+) -> dict[str, Array]:
+    """Activations for the picture as the network sees it; "input" is the picture before its transforms."""
+    pictures = image.decode(params)
+    view = pictures if transform is None else transform(key, pictures)
+    return {**(model(view) if relu is None else model(view, relu=relu)), "input": pictures}
+
+
+def advance(
+    state: State,
+    model: Model,
+    objective: Objective,
+    key: Array,
+    steps: int,
+    *,
+    image: Image,
+    transform: Transform | None,
+    optimizer: optax.GradientTransformation,
+    relu: str | None,
+) -> Progress:
+    """Make up to `CHUNK` steps in one compiled program, which is shared by all objectives of the same structure.
+
+    Args:
+      state: Where to start.
+      model: The network; its arrays are data, everything else is structure.
+      objective: What to maximise.
+      key: Randomness of the transforms.
+      steps: Number of steps, at most `CHUNK`; any number shares the compilation.
+      image: Parameterisation of the picture.
+      transform: What the picture must survive, or None.
+      optimizer: Any optax optimiser; build it once, for a new one is compiled anew.
+      relu: Gradient rule of the network's rectifiers (see `ops.rectifier`); None for a network that has its own.
+    """
+    arrays, structure = _partition(model)
+    objective = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf) if np.isscalar(leaf) else leaf), objective)
+    return _advance(state, arrays, objective, key, np.int32(steps), structure, image, transform, optimizer, relu)
+
+
+@functools.partial(jax.jit, static_argnums=(5, 6, 7, 8, 9))
+def _advance(state, arrays, objective, key, steps, structure, image, transform, optimizer, relu) -> Progress:
+    model = _restore(arrays, structure)
+
+    def climb(params, step: Array) -> Array:
+        rectifier = None if relu is None else ops.rectifier(relu, step)
+        return objective(activations(model, image, params, transform, rectifier, jax.random.fold_in(key, step)))
+
+    def body(carry):
+        made, (state, values, _) = carry
+        value, gradient = jax.value_and_grad(climb)(state.params, state.step)
+        descent = jax.tree.map(jnp.negative, gradient)
+        updates, opt_state = optimizer.update(descent, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        finite = jnp.isfinite(value)
+        for leaf in jax.tree.leaves((gradient, params)):
+            finite &= jnp.isfinite(leaf).all()
+        new = State(state.step + 1, params, opt_state)
+        state = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
+        return made + 1, Progress(state, values.at[made].set(value.astype(values.dtype)), finite)
+
+    def unfinished(carry):
+        made, progress = carry
+        return (made < steps) & progress.finite
+
+    start = Progress(state, jnp.zeros(CHUNK), jnp.array(True))
+    return jax.lax.while_loop(unfinished, body, (jnp.int32(0), start))[1]
+
+
+def accepts_relu(model: Model) -> bool:
+    """Whether a model lets its caller choose the rectifier, by a keyword `relu`."""
+    try:
+        return "relu" in inspect.signature(model).parameters
+    except (TypeError, ValueError):
+        return False
+
+
+def check(
+    model: Model, objective: Objective, image: Image, transform: Transform | None, relu: str | None
+) -> tuple[int, ...]:
+    """Check that model, objective, picture and transforms fit together, before anything is compiled.
+
+    Returns:
+      Shape of the pictures, (N, H, W, channels).
+
+    Raises:
+      TypeError: If the model, the picture or the transforms are not what their contract says.
+      ValueError, IndexError: As `objectives.check`.
+    """
+    if not callable(model):
+        raise TypeError(f"a model is a function of images that returns named activations, not {model!r}")
+    for part, name in ((image, "image"), (transform, "transforms")):
+        if not isinstance(part, Hashable):
+            raise TypeError(f"{name} must be hashable, such as a frozen dataclass, to share compilations: {part!r}")
+    rule = None if relu is None else ops.rectifier(relu)
+    if rule is not None and not accepts_relu(model):
+        raise TypeError("this model has no keyword `relu`, so its rectifiers cannot be chosen; leave relu=None")
+    key = jax.random.key(0)
+    params = jax.eval_shape(image.init, key)
+    pictures = jax.eval_shape(image.decode, params)
+    if pictures.ndim != 4 or pictures.shape[-1] != 3:
+        raise TypeError(f"an image decodes to [N, H, W, 3], but {image!r} gives {list(pictures.shape)}")
+    view = pictures if transform is None else jax.eval_shape(transform, key, pictures)
+    found = jax.eval_shape((lambda x: model(x)) if rule is None else (lambda x: model(x, relu=rule)), view)
+    if not isinstance(found, Mapping) or not all(hasattr(a, "shape") for a in found.values()):
+        raise TypeError(f"a model returns a mapping from names to activations, but this one returns {found!r}")
+    objectives.check(objective, {**found, "input": pictures})
+    return pictures.shape
+
+
+def _partition(model: Model) -> tuple[list[ArrayLike], tuple]:
+    """Split a model into its arrays, which are traced, and all else, which is hashed."""
+    leaves, tree = jax.tree.flatten(model)
+    arrays = [leaf for leaf in leaves if isinstance(leaf, jax.Array | np.ndarray)]
+    others = tuple(None if isinstance(leaf, jax.Array | np.ndarray) else (leaf,) for leaf in leaves)
+    return arrays, (tree, others)
+
+
+def _restore(arrays: list[ArrayLike], structure: tuple) -> Model:
+    tree, others = structure
+    remaining = iter(arrays)
+    return jax.tree.unflatten(tree, [next(remaining) if other is None else other[0] for other in others])

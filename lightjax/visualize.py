@@ -1,0 +1,276 @@
+"""The front door: from an objective to a picture."""
+
+import dataclasses
+import functools
+import importlib.metadata
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from jax import Array
+
+from lightjax import imageio, images, objectives, optimize, transforms, weights
+from lightjax.images import Image, Size
+from lightjax.objectives import Objective
+from lightjax.optimize import Model
+from lightjax.transforms import Transform
+
+_CHUNK_SECONDS = 0.25
+"""Time between looks at the clock, the progress bar and the keyboard."""
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Result:
+    """A finished render; it shows itself in a notebook.
+
+    Attributes:
+      images: `[N, H, W, 3]` float32 in [0, 1].
+      snapshots: The same after earlier numbers of steps, by number.
+      values: The objective before each update, float32 `[steps]`.
+      seed: The seed it started from.
+      settings: Everything it was made with, in plain types; `save` writes them into PNG files.
+      interrupted: Whether Ctrl-C ended it early; `len(values)` steps were made.
+    """
+
+    images: np.ndarray
+    snapshots: dict[int, np.ndarray]
+    values: np.ndarray
+    seed: int
+    settings: dict[str, Any]
+    interrupted: bool = False
+
+    @property
+    def image(self) -> np.ndarray:
+        """The picture, `[H, W, 3]` float32 in [0, 1]; the first one of a batch."""
+        return self.images[0]
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Save the picture, or the sheet of a batch, as PNG, JPEG or WebP.
+
+        A PNG carries the settings, so that `lightjax render --like FILE` can make it again.
+
+        Raises:
+          ValueError: If the ending is none of .png, .jpg, .jpeg, .webp.
+          OSError: If the file cannot be written; nothing half-written is left.
+        """
+        imageio.save(path, imageio.sheet(self.images), self.settings)
+
+    def save_snapshots(self, path: str | os.PathLike) -> list[Path]:
+        """Save each snapshot beside `path`, as NAME_128.png for the one after 128 steps; return the files."""
+        saved = []
+        for step, pictures in self.snapshots.items():
+            file = Path(path).with_stem(f"{Path(path).stem}_{step}")
+            imageio.save(file, imageio.sheet(pictures), {**self.settings, "steps": step, "snapshots": []})
+            saved.append(file)
+        return saved
+
+    def _repr_png_(self) -> bytes:
+        rows = [*self.snapshots.values(), self.images]
+        return imageio.encode(imageio.sheet(np.concatenate(rows), columns=len(rows) if len(self.images) == 1 else None))
+
+    def __repr__(self) -> str:
+        number, height, width, _ = self.images.shape
+        pictures = f"{number} pictures" if number > 1 else "a picture"
+        value = f", objective {self.values[-1]:.4g}" if len(self.values) else ""
+        ended = " (interrupted)" if self.interrupted else ""
+        return (
+            f"<Result: {pictures} of {height}x{width} for {self.settings['objective']}, "
+            f"{len(self.values)} steps{ended}{value}, seed {self.seed}>"
+        )
+
+
+class NonFiniteError(ArithmeticError):
+    """An objective or a gradient that was infinite or not a number.
+
+    Attributes:
+      step: The step that failed, counted from 1.
+      result: What there was before it: the last good pictures.
+    """
+
+    def __init__(self, step: int, result: Result):
+        """Name the step and keep the result."""
+        super().__init__(
+            f"the objective or its gradient was not finite at step {step}; a smaller learning rate may help. "
+            "The last good picture is kept (`.result` of this error)"
+        )
+        self.step = step
+        self.result = result
+
+
+def visualize(
+    objective: str | Objective | Callable,
+    *,
+    steps: int = 2048,
+    model: Model | str | None = None,
+    image: Image | None = None,
+    transforms: Transform | None = transforms.DEFAULT,
+    optimizer: optax.GradientTransformation | float | None = None,
+    relu: str | None = None,
+    snapshots: Sequence[int] = (),
+    seed: int = 0,
+    size: Size = 224,
+    progress: bool = True,
+) -> Result:
+    """Optimise a picture until it excites what the objective names.
+
+    The same arguments give the same bytes on the same device. Ctrl-C returns what there is, marked as interrupted.
+
+    Args:
+      objective: "layer:channel" and its relatives (see `parse`), an `Objective`, or a function of the activations.
+      steps: Number of updates.
+      model: A network as a function of images (see the README), or the name or path of weights for `load_model`; by
+        default the network of Lucid, "inception5h".
+      image: What is optimised; by default `fourier_image(size)`.
+      transforms: What the picture must survive, drawn anew for each step and each picture; None for nothing.
+      optimizer: Any optax optimiser, or a learning rate for Adam; by default Adam at 0.05.
+      relu: Gradient rule of the rectifiers: "torchlight", "lucid" or "plain" (see `ops.rectifier`). By default
+        "torchlight" if the model can choose (a keyword `relu`), and the model's own if it cannot.
+      snapshots: Numbers of steps after which to keep the pictures.
+      seed: Where the randomness comes from.
+      size: Pixels of the default image, one number or (height, width).
+      progress: Whether to show a progress bar.
+
+    Returns:
+      The pictures, the course of the objective, and all settings.
+
+    Raises:
+      ValueError, TypeError, IndexError: If an argument is wrong; raised before anything is compiled.
+      WeightsError: If the network cannot be had.
+      NonFiniteError: If the objective or its gradient stops being finite.
+    """
+    # What was given, checked and completed.
+    goal = objectives.as_objective(objective)
+    stops = _stops(steps, snapshots)
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not 0 <= seed < 2**32:
+        raise ValueError(f"seed is a whole number from 0 to 4294967295, not {seed!r}")
+    if image is None:
+        image = images.fourier_image(size)
+    elif size != 224:
+        raise ValueError("size is that of the default image; with image=..., give the size to the image")
+    if optimizer is None or isinstance(optimizer, int | float):
+        rate = 0.05 if optimizer is None else float(optimizer)
+        optimizer, described = adam(rate), f"adam({rate})"
+    else:
+        described = "custom"
+    if model is None or isinstance(model, str | os.PathLike):
+        model = weights.load_model(weights.DEFAULT if model is None else model)
+    if relu is None and optimize.accepts_relu(model):
+        relu = "torchlight"
+    _, height, width, _ = optimize.check(model, goal, image, transforms, relu)
+    settings = {
+        "lightjax": importlib.metadata.version("lightjax"),
+        "objective": repr(goal),
+        "steps": int(steps),
+        "snapshots": stops[:-1],
+        "seed": int(seed),
+        "model": getattr(model, "source", "") or getattr(model, "__name__", type(model).__name__),
+        "size": [height, width],
+        "image": repr(image),
+        "transforms": repr(transforms),
+        "optimizer": described,
+        "relu": relu,
+        "device": jax.devices()[0].device_kind,
+    }
+
+    init_key, key = jax.random.split(jax.random.key(seed))
+    state = optimize.init(init_key, image, optimizer)
+    advance = functools.partial(
+        optimize.advance,
+        model=model,
+        objective=goal,
+        key=key,
+        image=image,
+        transform=transforms,
+        optimizer=optimizer,
+        relu=relu,
+    )
+    kept: dict[int, np.ndarray] = {}
+    values: list[np.ndarray] = []
+
+    def result(interrupted: bool = False) -> Result:
+        made = {"interrupted": int(state.step)} if interrupted else {}
+        course = np.concatenate([np.zeros(0, np.float32), *values])[: int(state.step)]
+        return Result(_decode(image, state.params), kept, course, int(seed), settings | made, interrupted)
+
+    pace = _Pace()
+    with _bar(int(steps), progress) as bar:
+        try:
+            for stop in stops:
+                while (done := int(state.step)) < stop:
+                    chunk = pace.next(stop - done)
+                    state, course, finite = advance(state, steps=chunk)
+                    values.append(np.asarray(course)[:chunk])
+                    pace.made(chunk)
+                    bar.update(int(state.step) - done)
+                    if not finite:
+                        raise NonFiniteError(int(state.step) + 1, result())
+                    bar.set_postfix(objective=f"{values[-1][-1]:.4g}", refresh=False)
+                if stop in snapshots:
+                    kept[stop] = _decode(image, state.params)
+        except KeyboardInterrupt:
+            return result(interrupted=True)
+    return result()
+
+
+@functools.lru_cache(maxsize=32)
+def adam(learning_rate: float) -> optax.GradientTransformation:
+    """Adam at a learning rate, the same object each time, so that renders share a compilation.
+
+    Raises:
+      ValueError: If the rate is not a positive number.
+    """
+    if not math.isfinite(learning_rate) or learning_rate <= 0:
+        raise ValueError(f"a learning rate is a positive number, not {learning_rate!r}")
+    return optax.adam(learning_rate)
+
+
+class _Pace:
+    """How many steps to make before the next look at the host, from how long the last ones took."""
+
+    def __init__(self):
+        self._seconds: float | None = None
+        self._calls = 0
+        self._start = 0.0
+
+    def next(self, most: int) -> int:
+        self._start = time.perf_counter()
+        wanted = 1 if not self._seconds else max(1, int(_CHUNK_SECONDS / self._seconds))
+        return min(wanted, most, optimize.CHUNK)
+
+    def made(self, steps: int) -> None:
+        self._calls += 1
+        if self._calls > 1:  # the first call includes the compilation
+            self._seconds = (time.perf_counter() - self._start) / steps
+
+
+def _stops(steps: int, snapshots: Sequence[int]) -> list[int]:
+    """Where to halt, in order: at each snapshot and at the end."""
+    for number in (steps, *snapshots):
+        if not isinstance(number, int | np.integer) or isinstance(number, bool) or number < 0:
+            raise ValueError(f"steps and snapshots are whole numbers from 0 on, not {number!r}")
+    late = [s for s in snapshots if s > steps]
+    if late:
+        raise ValueError(f"a snapshot after {late[0]} steps needs more than the {steps} steps asked for")
+    return [int(s) for s in sorted(set(snapshots))] + [int(steps)]
+
+
+def _decode(image: Image, params: Any) -> np.ndarray:
+    """The finished pictures, `[N, H, W, 3]`."""
+    return np.asarray(_jitted_decode(image, params))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _jitted_decode(image: Image, params: Any) -> Array:
+    return image.decode(params)
+
+
+def _bar(steps: int, show: bool):
+    from tqdm.auto import tqdm
+
+    return tqdm(total=steps, disable=not show, unit="step", dynamic_ncols=True)
