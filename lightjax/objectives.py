@@ -205,8 +205,10 @@ class _Named(dict):
     """Activations that say which names there are."""
 
     def __missing__(self, name: str):
-        close = difflib.get_close_matches(name, self, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"the layers are {', '.join(self)}"
+        likeness = {known: difflib.SequenceMatcher(None, name, known).ratio() for known in self}
+        closest = max(likeness, key=lambda known: likeness[known], default="")
+        near = likeness.get(closest, 0) > 0.6
+        hint = f"did you mean {closest!r}?" if near else f"the layers are {', '.join(self)}"
         raise ValueError(f"unknown layer {name!r}; {hint}")
 
 

@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
-from jax.typing import ArrayLike
 
 from lightjax import objectives, ops
 from lightjax.images import Image
@@ -35,11 +34,13 @@ class State(NamedTuple):
     Attributes:
       step: Updates made so far, int32 scalar.
       params: Parameters of the picture.
+      previous: Parameters before the last update: the last ones known to give a finite objective.
       opt_state: State of the optimiser.
     """
 
     step: Array
     params: Any
+    previous: Any
     opt_state: Any
 
 
@@ -47,9 +48,9 @@ class Progress(NamedTuple):
     """What a chunk of steps brought.
 
     Attributes:
-      state: After the last good step.
+      state: After the last step. If that one failed, its parameters are the last that gave a finite objective.
       values: The objective before each update, `[CHUNK]`; only as many entries count as steps were made.
-      finite: Whether all was well. If not, `state` is the one before the step that failed.
+      finite: Whether objective and gradient were finite in every step; the loop ends at one where they are not.
     """
 
     state: State
@@ -60,7 +61,7 @@ class Progress(NamedTuple):
 def init(key: Array, image: Image, optimizer: optax.GradientTransformation) -> State:
     """The state before the first step."""
     params = image.init(key)
-    return State(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+    return State(jnp.zeros((), jnp.int32), params, params, optimizer.init(params))
 
 
 def activations(
@@ -115,12 +116,11 @@ def _advance(state, arrays, objective, key, steps, structure, image, transform, 
         value, gradient = jax.value_and_grad(climb)(state.params, state.step)
         descent = jax.tree.map(jnp.negative, gradient)
         updates, opt_state = optimizer.update(descent, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
         finite = jnp.isfinite(value)
-        for leaf in jax.tree.leaves((gradient, params)):
+        good = jax.tree.map(lambda a, b: jnp.where(finite, a, b), state.params, state.previous)
+        for leaf in jax.tree.leaves(gradient):
             finite &= jnp.isfinite(leaf).all()
-        new = State(state.step + 1, params, opt_state)
-        state = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
+        state = State(state.step + 1, optax.apply_updates(state.params, updates), good, opt_state)
         return made + 1, Progress(state, values.at[made].set(value.astype(values.dtype)), finite)
 
     def unfinished(carry):
@@ -128,7 +128,9 @@ def _advance(state, arrays, objective, key, steps, structure, image, transform, 
         return (made < steps) & progress.finite
 
     start = Progress(state, jnp.zeros(CHUNK), jnp.array(True))
-    return jax.lax.while_loop(unfinished, body, (jnp.int32(0), start))[1]
+    _, (state, values, finite) = jax.lax.while_loop(unfinished, body, (jnp.int32(0), start))
+    params = jax.tree.map(lambda a, b: jnp.where(finite, a, b), state.params, state.previous)
+    return Progress(state._replace(params=params, step=state.step - jnp.where(finite, 0, 1)), values, finite)
 
 
 def accepts_relu(model: Model) -> bool:
@@ -172,7 +174,7 @@ def check(
     return pictures.shape
 
 
-def _partition(model: Model) -> tuple[list[ArrayLike], tuple]:
+def _partition(model: Model) -> tuple[list, tuple]:
     """Split a model into its arrays, which are traced, and all else, which is hashed."""
     leaves, tree = jax.tree.flatten(model)
     arrays = [leaf for leaf in leaves if isinstance(leaf, jax.Array | np.ndarray)]
@@ -180,7 +182,7 @@ def _partition(model: Model) -> tuple[list[ArrayLike], tuple]:
     return arrays, (tree, others)
 
 
-def _restore(arrays: list[ArrayLike], structure: tuple) -> Model:
+def _restore(arrays: list, structure: tuple) -> Model:
     tree, others = structure
     remaining = iter(arrays)
     return jax.tree.unflatten(tree, [next(remaining) if other is None else other[0] for other in others])

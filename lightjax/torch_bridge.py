@@ -7,8 +7,10 @@ that nothing in them is executed.
 import functools
 import importlib.util
 import os
+import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,7 +31,7 @@ class ConversionError(ValueError):
 
 
 def read_checkpoint(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """The tensors of a PyTorch state dict, by name, as arrays, without those of auxiliary classifiers.
+    """The tensors of a PyTorch state dict, by name, as arrays.
 
     Raises:
       ConversionError: If the file is not a whole checkpoint, or holds anything but float32 tensors.
@@ -47,10 +49,10 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, np.ndarray]:
             warnings.simplefilter("ignore")
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises half a dozen types for files that it cannot read
-        unsafe = "weights_only" in str(error).lower() or "unsupported" in str(error).lower()
+        whole = zipfile.is_zipfile(path) or path.read_bytes()[-1:] == b"."  # as pickles end
         reason = (
             "it holds Python objects other than tensors, which are never executed here; save its state_dict() alone"
-            if unsafe and path.stat().st_size
+            if whole and isinstance(error, pickle.UnpicklingError)
             else "the file is damaged, cut short, or something else altogether"
         )
         raise ConversionError(f"{path} is not a readable PyTorch checkpoint: {reason}") from error
@@ -63,7 +65,7 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, np.ndarray]:
     ]
     if strangers:
         raise ConversionError(f"{path} must hold float32 tensors only, but has {_some(strangers)}")
-    tensors = {name: value.numpy() for name, value in state.items() if not _AUXILIARY.match(name)}
+    tensors = {name: value.numpy() for name, value in state.items()}
     broken = [name for name, value in tensors.items() if not np.isfinite(value).all()]
     if broken:
         raise ConversionError(f"{path} has infinite or undefined values in {_some(broken)}")
@@ -73,7 +75,8 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, np.ndarray]:
 def from_torch(tensors: Mapping[str, np.ndarray]) -> tuple[Architecture, dict[str, np.ndarray]]:
     """Parameters of a lightjax network from the tensors of a PyTorch state dict.
 
-    A checkpoint without its classifier gives an architecture of 0 classes.
+    Tensors of auxiliary classifiers are left out (see `without_auxiliary`). A checkpoint without its last classifier
+    gives an architecture of 0 classes.
 
     Args:
       tensors: Arrays by key, convolutions `[out, in, kh, kw]`, matrices `[out, in]`.
@@ -84,6 +87,7 @@ def from_torch(tensors: Mapping[str, np.ndarray]) -> tuple[Architecture, dict[st
     Raises:
       ConversionError: If keys are missing or unexpected, or shapes are wrong; the message lists them all.
     """
+    tensors = without_auxiliary(tensors)
     scheme = scheme_of(tensors)
     architecture = SCHEMES[scheme]
     if not any(name.startswith(_key("softmax2_pre_activation_matmul", scheme)) for name in tensors):
@@ -106,6 +110,11 @@ def from_torch(tensors: Mapping[str, np.ndarray]) -> tuple[Architecture, dict[st
             f"this looks like {architecture.name}, but does not fit it ({len(problems)} problems): {_some(problems)}"
         )
     return architecture, parameters
+
+
+def without_auxiliary(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The tensors that lightjax uses: all but those of the two classifiers that only helped the training."""
+    return {name: value for name, value in tensors.items() if not _AUXILIARY.match(name)}
 
 
 def to_torch(parameters: Mapping[str, np.ndarray], architecture: Architecture, scheme: str) -> dict[str, np.ndarray]:

@@ -194,9 +194,15 @@ def visualize(
     values: list[np.ndarray] = []
 
     def result(interrupted: bool = False) -> Result:
+        pictures = _decode(image, state.params)
+        if not np.isfinite(pictures).all():  # the last update, whose objective nobody has seen
+            raise NonFiniteError(int(state.step), wrap(_decode(image, state.previous), False))
+        return wrap(pictures, interrupted)
+
+    def wrap(pictures: np.ndarray, interrupted: bool) -> Result:
         made = {"interrupted": int(state.step)} if interrupted else {}
         course = np.concatenate([np.zeros(0, np.float32), *values])[: int(state.step)]
-        return Result(_decode(image, state.params), kept, course, int(seed), settings | made, interrupted)
+        return Result(pictures, kept, course, int(seed), settings | made, interrupted)
 
     pace = _Pace()
     with _bar(int(steps), progress) as bar:
@@ -212,7 +218,7 @@ def visualize(
                         raise NonFiniteError(int(state.step) + 1, result())
                     bar.set_postfix(objective=f"{values[-1][-1]:.4g}", refresh=False)
                 if stop in snapshots:
-                    kept[stop] = _decode(image, state.params)
+                    kept[stop] = result().images
         except KeyboardInterrupt:
             return result(interrupted=True)
     return result()

@@ -56,6 +56,13 @@ class WeightsError(RuntimeError):
     """Weights that cannot be had or cannot be used; the message says what to do."""
 
 
+class Conversion(NamedTuple):
+    """What a checkpoint turned out to be: its architecture, and the tensors that were left out on purpose."""
+
+    architecture: Architecture
+    skipped: list[str]
+
+
 class WeightsFile(NamedTuple):
     """The contents of a weights file."""
 
@@ -83,7 +90,13 @@ def load_model(model: str | os.PathLike = DEFAULT) -> InceptionV1:
     """
     architecture = None
     if isinstance(model, str) and model in CHECKPOINTS:
-        path = _find(CHECKPOINTS[model])
+        try:
+            path = _find(CHECKPOINTS[model])
+        except OSError as error:
+            raise WeightsError(
+                f"cannot keep {model} in the cache folder ({error.strerror or error}); make room there, or choose "
+                "another one by the environment variable XDG_CACHE_HOME"
+            ) from error
         architecture = inception.ARCHITECTURES[model]
     else:
         path = Path(model)
@@ -162,7 +175,7 @@ def write(
     files.write_whole(path, safetensors.numpy.save(dict(parameters), metadata))
 
 
-def convert(source: str | os.PathLike, destination: str | os.PathLike, *, url: str = "") -> Architecture:
+def convert(source: str | os.PathLike, destination: str | os.PathLike, *, url: str = "") -> Conversion:
     """Convert a PyTorch checkpoint into a weights file, whole or not at all.
 
     Args:
@@ -171,17 +184,19 @@ def convert(source: str | os.PathLike, destination: str | os.PathLike, *, url: s
       url: Where the checkpoint was downloaded from, for the metadata; by default its file name.
 
     Returns:
-      The architecture that the checkpoint turned out to be.
+      The architecture that the checkpoint turned out to be, and the names of its auxiliary classifiers' tensors,
+      which are left out.
 
     Raises:
       ConversionError: If the checkpoint is not one of a known InceptionV1; nothing is written.
       FileNotFoundError: If there is no such checkpoint.
       OSError: If the weights file cannot be written.
     """
-    architecture, parameters = torch_bridge.from_torch(torch_bridge.read_checkpoint(source))
+    tensors = torch_bridge.read_checkpoint(source)
+    architecture, parameters = torch_bridge.from_torch(tensors)
     digest = hashlib.sha256(Path(source).read_bytes()).hexdigest()
     write(destination, architecture, parameters, source=url or Path(source).name, sha256=digest)
-    return architecture
+    return Conversion(architecture, sorted(tensors.keys() - torch_bridge.without_auxiliary(tensors).keys()))
 
 
 def verify(source: str | os.PathLike, converted: str | os.PathLike) -> int:
@@ -193,7 +208,7 @@ def verify(source: str | os.PathLike, converted: str | os.PathLike) -> int:
     Raises:
       ConversionError: If any tensor differs; the message lists them.
     """
-    original = torch_bridge.read_checkpoint(source)
+    original = torch_bridge.without_auxiliary(torch_bridge.read_checkpoint(source))
     file = read(converted)
     exported = torch_bridge.to_torch(file.parameters, file.architecture, torch_bridge.scheme_of(original))
     differing = [

@@ -1,0 +1,226 @@
+"""The command line, in this process where that shows the same, and as a process of its own."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lightjax import cli, imageio, weights
+from tests.parity import reference
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("cli") / "inception5h.pth"
+    torch.save(reference.random_state_dict("inception5h", 0), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def home(checkpoint) -> Path:
+    """A folder with converted weights, to be LIGHTJAX_HOME."""
+    weights.convert(checkpoint, checkpoint.with_suffix(".safetensors"))
+    return checkpoint.parent
+
+
+@pytest.fixture
+def folder(home, tmp_path, monkeypatch) -> Path:
+    """An empty working folder, with weights to be found and nothing in the cache."""
+    monkeypatch.setenv("LIGHTJAX_HOME", str(home))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "here"
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, output and errors of a command run in this process."""
+    with pytest.raises(SystemExit) as end:
+        cli.main(arguments)
+    captured = capsys.readouterr()
+    return end.value.code, captured.out, captured.err
+
+
+SMALL = ("--size", "40x32", "--steps", "6", "-q")
+
+
+def pixels(path) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
+def test_render_writes_a_picture_named_after_the_objective(capsys, folder):
+    code, output, _ = run(capsys, "render", "mixed3a:5", *SMALL)
+    assert (code, output) == (0, "mixed3a_5.png\n")
+    assert pixels("mixed3a_5.png").shape == (40, 32, 3)
+    settings = imageio.read_settings("mixed3a_5.png")
+    assert settings["objective"] == "channel('mixed3a', 5)"
+    assert settings["model"].startswith("inception5h@")
+    assert (settings["steps"], settings["size"], settings["seed"]) == (6, [40, 32], 0)
+
+
+def test_snapshots_are_saved_beside_the_picture(capsys, folder):
+    code, output, _ = run(capsys, "render", "mixed3a:5", *SMALL, "--snapshots", "2,4", "-o", "x.png")
+    assert code == 0
+    assert output.split() == ["x.png", "x_2.png", "x_4.png"]
+    run(capsys, "render", "mixed3a:5", *SMALL, "--steps", "4", "-o", "y.png")
+    np.testing.assert_array_equal(pixels("x_4.png"), pixels("y.png"))
+
+
+def test_like_makes_the_same_picture_again_and_options_change_what_they_name(capsys, folder):
+    options = ("--seed", "7", "--lr", "0.1", "--relu", "lucid", "--batch", "2", "--no-transforms", "--snapshots", "3")
+    run(capsys, "render", "mixed3a:5 - 0.5*mixed3a:9", *SMALL, *options, "-o", "x.png")
+    assert run(capsys, "render", "--like", "x.png", "-o", "again.png", "-q")[0] == 0
+    np.testing.assert_array_equal(pixels("x.png"), pixels("again.png"))
+    assert imageio.read_settings("x.png") == imageio.read_settings("again.png")
+    run(capsys, "render", "--like", "x.png", "-o", "other.png", "--seed", "8", "-q")
+    assert imageio.read_settings("other.png") == imageio.read_settings("x.png") | {"seed": 8}
+    assert (pixels("other.png") != pixels("x.png")).any()
+    assert run(capsys, "render", "--like", "x_3.png", "-o", "third.png", "-q")[0] == 0
+    np.testing.assert_array_equal(pixels("x_3.png"), pixels("third.png"))
+
+
+def test_like_refuses_other_weights_and_pictures_made_from_python(capsys, folder, tmp_path, monkeypatch):
+    import lightjax as lj
+
+    run(capsys, "render", "mixed3a:5", *SMALL, "-o", "x.png")
+    lj.visualize(lambda a: a["mixed3a"].std(), steps=1, size=32, progress=False).save("python.png")
+    code, _, errors = run(capsys, "render", "--like", "python.png")
+    assert code == 2
+    assert "made from Python with objective=objective(<lambda>)" in errors
+    torch.save(reference.random_state_dict("inception5h", 1), tmp_path / "inception5h.pth")
+    monkeypatch.setenv("LIGHTJAX_HOME", str(tmp_path))
+    code, _, errors = run(capsys, "render", "--like", "x.png", "-o", "y.png")
+    assert code == 2
+    assert "was made with inception5h@" in errors
+    assert not Path("y.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("render", "say what to render"),
+        ("render mixed3z:5", "did you mean 'mixed3a'"),
+        ("render mixed3a:256", "from 0 to 255"),
+        ("render mixed3a:5 -o x.gif", ".png"),
+        ("render mixed3a:5 -o nowhere/x.png", "there is no folder nowhere"),
+        ("render mixed3a:5 --size 0", "size is a positive number"),
+        ("render mixed3a:5 --size big", "HEIGHTxWIDTH"),
+        ("render mixed3a:5 --steps -1", "whole numbers from 0 on"),
+        ("render mixed3a:5 --steps many", "--steps"),
+        ("render mixed3a:5 --snapshots 1;2", "--snapshots"),
+        ("render mixed3a:5 --snapshots 9999", "snapshot after 9999"),
+        ("render mixed3a:5 --lr 0", "learning rate is a positive number"),
+        ("render mixed3a:5 --relu soft", "unknown ReLU rule"),
+        ("render mixed3a:5 --batch 0", "batch is a whole number"),
+        ("render mixed3a:5 --seed -2", "seed is a whole number"),
+        ("render mixed3a:5 --model mini5", "no model or weights file"),
+        ("render --like nothing.png", "nothing.png"),
+        ("layers --model nothing", "no model or weights file"),
+        ("convert nothing.pth", "no file nothing.pth"),
+        ("convert", "SRC"),
+        ("paint", "paint"),
+        ("render mixed3a:5 --colour", "--colour"),
+    ],
+)
+def test_errors_are_one_line_with_exit_code_2_and_write_nothing(capsys, folder, arguments, words):
+    code, output, errors = run(capsys, *arguments.split())
+    assert code == 2
+    assert output == ""
+    assert re.fullmatch(r"lightjax: error: [^\n]+\n", errors), errors
+    assert words.lower() in errors.lower()
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["render", "layers", "convert"])
+def test_help_has_examples_and_its_examples_are_real_options(capsys, command):
+    code, output, _ = run(capsys, command, "--help")
+    assert code == 0
+    assert f"lightjax {command}" in output.partition("Examples")[2]
+    options = set(re.findall(r"--[a-z-]+", output.partition("Examples")[2]))
+    assert options <= set(re.findall(r"--[a-z-]+", output.partition("Examples")[0]))
+
+
+def test_without_arguments_it_shows_what_there_is(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["lightjax"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 0
+    assert "render" in capsys.readouterr().out
+
+
+def test_layers_prints_channels_strides_and_receptive_fields(capsys):
+    code, output, _ = run(capsys, "layers", "--model", "bvlc_googlenet")
+    assert code == 0
+    rows = [line.split() for line in output.splitlines()]
+    assert ["mixed4a", "512", "16", "171"] in rows
+    assert ["softmax2", "1000", "-", "whole", "image"] in rows
+    everything = run(capsys, "layers", "--all")[1]
+    assert "mixed4b_3x3_bottleneck_pre_relu_conv" in everything
+    assert "mixed4b_3x3_bottleneck" not in output
+
+
+def test_layers_reads_a_weights_file(capsys, home):
+    file = str(home / "inception5h.safetensors")
+    assert run(capsys, "layers", "--model", file)[1] == run(capsys, "layers")[1]
+
+
+@pytest.mark.parametrize(
+    "program", [["-m", "lightjax.cli"], ["-m", "convert"]], ids=["lightjax convert", "python -m convert"]
+)
+def test_convert_as_a_process_writes_and_verifies(program, checkpoint, tmp_path):
+    command = [str(Path(sys.executable).parent / "lightjax"), "convert"]
+    command = [sys.executable, *program] if "convert" in program else command
+    out = tmp_path / "out.safetensors"
+    done = subprocess.run(
+        [*command, str(checkpoint), "-o", str(out), "--verify"], capture_output=True, text=True, cwd=ROOT, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert "inception5h, 1008 classes" in done.stdout
+    assert "all 116 tensors come back bit for bit" in done.stdout
+    assert weights.verify(checkpoint, out) == 116
+
+
+def test_convert_to_a_full_disk_leaves_nothing(checkpoint, tmp_path):
+    convert = f"'{sys.executable}' -m convert '{checkpoint}' -o '{tmp_path}/out.safetensors'"
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -f 1000 && {convert}"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert done.stderr == "lightjax: error: File too large\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_saves_what_there_is(folder):
+    command = [str(Path(sys.executable).parent / "lightjax"), "render", "mixed3a:5", "--size", "32", "-o", "x.png"]
+    process = subprocess.Popen(
+        [*command, "--steps", "1000000"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(os.environ)
+    )
+    assert process.stderr is not None
+    seen = b""
+    while b"objective=" not in seen:  # the progress bar has moved
+        seen += os.read(process.stderr.fileno(), 4096)
+        assert process.poll() is None, seen
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert output == b"x.png\n"
+    assert b"interrupted after" in errors
+    made = imageio.read_settings("x.png")["interrupted"]
+    assert 0 < made < 1000000
+    assert [p.name for p in folder.iterdir()] == ["x.png"]

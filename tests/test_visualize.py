@@ -1,0 +1,400 @@
+"""The front door: what a user sees of a render."""
+
+import importlib
+import io
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import linen, nnx
+from PIL import Image
+
+import lightjax as lj
+from lightjax import imageio, optimize
+from tests.parity import reference
+
+visualize = importlib.import_module("lightjax.visualize")  # its name in the package is the function
+
+SIZE = 24
+
+
+def conv(x, kernel, stride=2):
+    return jax.lax.conv_general_dilated(x, kernel, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+KERNELS = [np.random.default_rng(i).normal(0, 0.3, (3, 3, a, b)) for i, (a, b) in enumerate([(3, 8), (8, 12), (12, 4)])]
+
+
+def plain(images):
+    """Three layers as a plain function."""
+    x, layers = images - 0.5, {}
+    for i, kernel in enumerate(KERNELS):
+        layers[f"layer{i}"] = x = jnp.tanh(conv(x, jnp.asarray(kernel, jnp.float32)))
+    return layers
+
+
+class Nnx(nnx.Module):
+    """Three layers as an nnx module."""
+
+    def __init__(self, rngs):
+        self.a = nnx.Conv(3, 8, (3, 3), rngs=rngs)
+        self.b = nnx.Conv(8, 8, (3, 3), strides=2, rngs=rngs)
+        self.c = nnx.Linear(8, 5, rngs=rngs)
+
+    def __call__(self, images):
+        a = jnp.tanh(self.a(images))
+        b = jnp.tanh(self.b(a))
+        return {"a": a, "b": b, "c": self.c(b.mean((1, 2)))}
+
+
+class Linen(linen.Module):
+    """Three layers in linen."""
+
+    @linen.compact
+    def __call__(self, images):
+        a = jnp.tanh(linen.Conv(8, (3, 3))(images))
+        b = jnp.tanh(linen.Conv(8, (3, 3), strides=2)(a))
+        return {"a": a, "b": b, "c": linen.Dense(5)(b.mean((1, 2)))}
+
+
+def linen_model():
+    net = Linen()
+    variables = net.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+    return lambda images: net.apply(variables, images)
+
+
+def render(objective="layer1:3", **settings):
+    return lj.visualize(objective, **{"steps": 12, "model": plain, "size": SIZE, "progress": False} | settings)
+
+
+# Results
+
+
+def test_a_result_has_the_shapes_and_ranges_it_promises():
+    result = render(image=lj.fourier_image((20, 26), batch=2), size=224, snapshots=(0, 5))
+    assert result.images.shape == (2, 20, 26, 3)
+    assert result.images.dtype == np.float32
+    assert 0 <= result.images.min() < result.images.max() <= 1
+    np.testing.assert_array_equal(result.image, result.images[0])
+    assert list(result.snapshots) == [0, 5]
+    assert result.values.shape == (12,)
+    assert result.seed == 0
+    assert not result.interrupted
+
+
+@pytest.mark.parametrize(
+    ("model", "spec"),
+    [(plain, "layer2:1"), (Nnx(nnx.Rngs(0)), "b:3"), (Nnx(nnx.Rngs(0)), "c:4"), (linen_model(), "b:3")],
+    ids=["function", "nnx", "nnx logits", "linen"],
+)
+def test_any_model_can_be_visualized_and_its_objective_rises(model, spec):
+    result = render(spec, model=model, steps=40, transforms=None)
+    assert result.values[-1] > result.values[0] + 0.01
+
+
+def test_each_layer_of_a_users_model_can_be_chosen():
+    model = Nnx(nnx.Rngs(0))
+    images = {name: render(f"{name}:0", model=model).image for name in "abc"}
+    assert not np.array_equal(images["a"], images["b"])
+    assert not np.array_equal(images["b"], images["c"])
+
+
+def test_values_are_the_objective_before_each_update():
+    result = render(transforms=None, steps=3, snapshots=(0, 1, 2))
+    for step, value in enumerate(result.values):
+        activations = plain(jnp.asarray(result.snapshots[step]))
+        np.testing.assert_allclose(value, activations["layer1"][..., 3].mean(), rtol=1e-4)
+
+
+def test_a_snapshot_is_the_picture_of_a_shorter_render():
+    long = render(snapshots=(4, 9))
+    for step in (4, 9):
+        np.testing.assert_array_equal(long.snapshots[step], render(steps=step).images)
+
+
+def test_where_chunks_end_does_not_change_a_byte(monkeypatch):
+    reference = render(steps=30)
+    monkeypatch.setattr(optimize, "CHUNK", 7)
+    monkeypatch.setattr(visualize._Pace, "next", lambda self, most: min(most, 7))
+    jax.clear_caches()
+    again = render(steps=30)
+    jax.clear_caches()
+    np.testing.assert_array_equal(reference.images, again.images)
+    np.testing.assert_array_equal(reference.values, again.values)
+
+
+def test_same_seed_same_picture_and_another_seed_another():
+    np.testing.assert_array_equal(render(seed=3).images, render(seed=3).images)
+    assert np.abs(render(seed=3).images - render(seed=4).images).max() > 0.01
+
+
+def test_twenty_channels_share_one_compilation():
+    traces = []
+
+    def counted(images):
+        traces.append(images.shape)
+        return plain(images)
+
+    channels = [*range(12), *range(8)]
+    render("layer1:0", model=counted)
+    before = len(traces)
+    for channel in channels:
+        render(lj.channel("layer1", channel), model=counted)
+    # What is left is the check of shapes, which traces once for each call and compiles nothing.
+    assert len(traces) - before == len(channels)
+
+
+def test_a_learning_rate_stands_for_adam():
+    np.testing.assert_array_equal(render(optimizer=0.02).images, render(optimizer=optax.adam(0.02)).images)
+    assert np.abs(render(optimizer=0.02).images - render().images).max() > 0.001
+
+
+def test_two_pictures_are_optimised_together():
+    difference = lj.channel("layer1", 3, batch=0) - lj.channel("layer1", 3, batch=1)
+    result = render(difference, image=lj.fourier_image(SIZE, batch=2), size=224, steps=60)
+    first, second = plain(jnp.asarray(result.images))["layer1"][..., 3].mean(axis=(1, 2))
+    assert first > second + 0.1
+
+
+def test_a_result_shows_itself_in_a_notebook_as_png():
+    result = render(snapshots=(2, 4))
+    picture = Image.open(io.BytesIO(result._repr_png_()))
+    assert picture.size == (3 * SIZE + 2 * 4, SIZE)
+    assert "channel('layer1', 3)" in repr(result)
+
+
+# The network's rectifiers
+
+
+def test_rectifiers_can_be_chosen_where_the_model_lets_them():
+    def model(images, relu=jax.nn.relu):
+        return {"off": relu(images.mean(axis=-1, keepdims=True) - 10)}
+
+    dead = render("off:0", model=model, relu="plain", snapshots=(0,), transforms=None)
+    alive = render("off:0", model=model, snapshots=(0,), transforms=None)
+    np.testing.assert_array_equal(dead.images, dead.snapshots[0])
+    assert alive.images.mean() > alive.snapshots[0].mean() + 0.01
+    assert (dead.settings["relu"], alive.settings["relu"]) == ("plain", "torchlight")
+
+
+# Things that go wrong
+
+
+def test_ctrl_c_returns_what_there_is(monkeypatch):
+    advance, calls = optimize.advance, []
+
+    def interrupted(*args, **kwargs):
+        calls.append(kwargs["steps"])
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return advance(*args, **kwargs)
+
+    monkeypatch.setattr(optimize, "advance", interrupted)
+    monkeypatch.setattr(visualize._Pace, "next", lambda self, most: min(most, 3))
+    result = render(steps=50, snapshots=(2,))
+    monkeypatch.undo()
+    made = sum(calls[:3])
+    assert result.interrupted
+    assert result.settings["interrupted"] == made == len(result.values)
+    assert list(result.snapshots) == [2]
+    np.testing.assert_array_equal(result.images, render(steps=made).images)
+
+
+def grows_undefined(activations):
+    mean = activations["layer1"][..., 3].mean()
+    return jnp.where(mean > 0.3, jnp.nan, mean)
+
+
+def undefined_gradient(activations):
+    mean = activations["layer1"][..., 3].mean()
+    return mean + jnp.sqrt(jnp.where(mean > 0.3, 0.0, 1.0) * mean**2)
+
+
+@pytest.mark.parametrize("fn", [grows_undefined, undefined_gradient], ids=["value", "gradient"])
+def test_what_is_not_finite_stops_the_render_and_keeps_the_last_good_picture(fn):
+    with pytest.raises(lj.NonFiniteError, match=r"not finite at step \d+") as error:
+        render(lj.objective(fn), steps=400, transforms=None)
+    step, result = error.value.step, error.value.result
+    assert 1 < step < 400
+    assert np.isfinite(result.images).all()
+    assert len(result.values) == step - 1
+    assert np.isfinite(result.values).all()
+
+
+def test_an_exploding_picture_is_caught_before_it_is_lost():
+    with pytest.raises(lj.NonFiniteError) as error:
+        render(optimizer=1e38, steps=50)
+    assert np.isfinite(error.value.result.images).all()
+
+
+def raises(exception, match, objective="layer1:3", **settings):
+    return pytest.param(exception, match, objective, settings, id=match[:40])
+
+
+@pytest.mark.parametrize(
+    ("exception", "match", "objective", "settings"),
+    [
+        raises(ValueError, "did you mean 'layer1'", "layr1:3"),
+        raises(IndexError, "from 0 to 11", "layer1:12"),
+        raises(IndexError, "picture of the batch with index 1", lj.channel("layer1", 0, batch=1)),
+        raises(ValueError, "cannot read the objective", "layer1:"),
+        raises(TypeError, "an objective is made of a function", 3),
+        raises(ValueError, "gives one real number", lambda a: a["layer1"]),
+        raises(ValueError, "steps and snapshots are whole numbers", steps=-1),
+        raises(ValueError, "steps and snapshots are whole numbers", steps=2.5),
+        raises(ValueError, "snapshot after 13 steps", snapshots=(13,)),
+        raises(ValueError, "seed is a whole number", seed=-1),
+        raises(ValueError, "size is a positive number", size=0),
+        raises(ValueError, "size is a positive number", size=(3, 4, 5)),
+        raises(ValueError, "give the size to the image", image=lj.fourier_image(8)),
+        raises(ValueError, "learning rate is a positive number", optimizer=-1.0),
+        raises(TypeError, "no keyword `relu`", relu="plain"),
+        raises(ValueError, "unknown ReLU rule", relu="leaky"),
+        raises(TypeError, "returns a mapping", model=lambda images: images.mean()),
+        raises(TypeError, "a model is a function of images", model=3),
+        raises(lj.WeightsError, "no model or weights file", model="googlenet.safetensors"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_anything_is_compiled(exception, match, objective, settings, monkeypatch):
+    monkeypatch.setattr(optimize, "advance", lambda *_, **__: pytest.fail("went on to compile"))
+    with pytest.raises(exception, match=match):
+        render(objective, **settings)
+
+
+# Files
+
+
+def test_a_png_carries_its_settings_and_rounds_to_the_nearest_grey(tmp_path):
+    result = render()
+    result.save(tmp_path / "x.png")
+    assert imageio.read_settings(tmp_path / "x.png") == result.settings
+    stored = np.asarray(Image.open(tmp_path / "x.png"))
+    assert np.abs(stored / 255 - result.image).max() <= 0.5 / 255 + 1e-6
+
+
+@pytest.mark.parametrize("name", ["x.jpg", "x.webp", "x.jpeg", "X.PNG"])
+def test_other_formats_are_saved_by_their_ending(tmp_path, name):
+    render().save(tmp_path / name)
+    with Image.open(tmp_path / name) as picture:
+        assert picture.size == (SIZE, SIZE)
+
+
+def test_a_batch_is_saved_as_one_sheet(tmp_path):
+    result = render(image=lj.fourier_image((10, 14), batch=3), size=224)
+    result.save(tmp_path / "sheet.png")
+    stored = np.asarray(Image.open(tmp_path / "sheet.png"))
+    assert stored.shape == (2 * 10 + 4, 2 * 14 + 4, 3)
+    np.testing.assert_array_equal(stored[14:, :14], np.round(result.images[2] * 255))
+    assert (stored[14:, 18:] == 255).all()
+
+
+def test_an_unknown_ending_is_refused_and_nothing_is_written(tmp_path):
+    with pytest.raises(ValueError, match=r"\.png"):
+        render().save(tmp_path / "x.tiff")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_that_cannot_be_written_leaves_the_old_one(tmp_path):
+    result = render()
+    result.save(tmp_path / "x.png")
+    before = (tmp_path / "x.png").read_bytes()
+    broken = visualize.Result(result.images * np.nan, {}, result.values, 0, result.settings)
+    with pytest.raises(ValueError, match=r"values in \[0, 1\]"):
+        broken.save(tmp_path / "x.png")
+    assert (tmp_path / "x.png").read_bytes() == before
+    with pytest.raises(FileNotFoundError):
+        result.save(tmp_path / "nowhere" / "x.png")
+    assert [p.name for p in tmp_path.iterdir()] == ["x.png"]
+
+
+def test_a_picture_of_another_program_has_no_settings(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "x.png")
+    with pytest.raises(ValueError, match="does not say how it was made"):
+        imageio.read_settings(tmp_path / "x.png")
+    (tmp_path / "y.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="not a readable picture"):
+        imageio.read_settings(tmp_path / "y.png")
+
+
+def test_two_processes_make_the_same_bytes():
+    code = """
+        import hashlib, jax, jax.numpy as jnp, lightjax as lj
+        model = lj.InceptionV1(lj.ARCHITECTURES["inception5h"], rngs=__import__("flax").nnx.Rngs(0))
+        result = lj.visualize("mixed3a:5", model=model, steps=6, size=(48, 40), seed=11, progress=False)
+        print(hashlib.sha256(result.images.tobytes()).hexdigest())
+    """
+    run = [sys.executable, "-c", textwrap.dedent(code)]
+    first, second = (subprocess.run(run, capture_output=True, text=True, check=True, timeout=300) for _ in range(2))
+    assert first.stdout == second.stdout != ""
+
+
+# The real network
+
+
+def test_a_dead_channel_of_googlenet_comes_alive(googlenet):
+    settings = {"model": googlenet, "steps": 40, "progress": False, "snapshots": (0,)}
+    dead = lj.visualize("mixed3b:10", relu="plain", **settings)
+    np.testing.assert_array_equal(dead.images, dead.snapshots[0])
+    assert not dead.values.any()
+    for relu in ("torchlight", "lucid"):
+        alive = lj.visualize("mixed3b:10", relu=relu, **settings)
+        assert alive.values[-5:].min() > 0
+
+
+def noise_images(number, size, seed=0):
+    return np.random.default_rng(seed).uniform(size=(number, size, size, 3)).astype(np.float32)
+
+
+@pytest.mark.slow
+def test_a_render_excites_its_channel_by_pytorchs_count(googlenet, googlenet_file, tmp_path):
+    """Tenfold over noise, and more than any other channel of the layer, each against its own spread over noise."""
+    import torch
+
+    lj.visualize("mixed4a:97", model=googlenet, steps=512, progress=False).save(tmp_path / "x.png")
+    picture = np.asarray(Image.open(tmp_path / "x.png"), np.float32)[None] / 255
+    state = torch.load(googlenet_file, weights_only=True)
+
+    def means(images):
+        with torch.no_grad():
+            x = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+            return reference.activations("bvlc_googlenet", state, x)["mixed4a"].mean((2, 3)).numpy()
+
+    noise, excited = means(noise_images(16, 224)), means(picture)[0]
+    assert excited[97] > 10 * noise[:, 97].mean()
+    spread = (excited - noise.mean(0)) / (noise.std(0) + 1e-6)
+    alive = noise.mean(0) > 1e-3 * noise.mean()
+    assert spread[97] == spread[alive].max()
+
+
+def test_shallow_objectives_cost_less(googlenet):
+    def flops(spec):
+        image, transform = lj.fourier_image(224), lj.transforms.DEFAULT
+        state = optimize.init(jax.random.key(0), image, visualize.adam(0.05))
+        arrays, structure = optimize._partition(googlenet)
+        lowered = optimize._advance.lower(
+            state,
+            arrays,
+            lj.parse(spec),
+            jax.random.key(0),
+            np.int32(1),
+            structure,
+            image,
+            transform,
+            visualize.adam(0.05),
+            "torchlight",
+        )
+        return lowered.compile().cost_analysis()["flops"]
+
+    assert flops("mixed3a:0") < 0.5 * flops("mixed5b:0")
+
+
+def test_settings_are_plain_json():
+    assert json.loads(json.dumps(render().settings)) == render().settings
+    assert os.sep not in render().settings["model"]

@@ -1,0 +1,392 @@
+"""Conversion, weights files, and the way from a name to a network."""
+
+import contextlib
+import http.server
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+import torch
+
+from lightjax import ConversionError, WeightsError, inception, load_model, torch_bridge, weights
+from tests.parity import reference
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    """A public-looking inception5h.pth with random weights."""
+    path = tmp_path_factory.mktemp("checkpoint") / "inception5h.pth"
+    torch.save(reference.random_state_dict("inception5h", 0), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def converted(checkpoint, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("converted") / "inception5h.safetensors"
+    weights.convert(checkpoint, path)
+    return path
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    """An empty cache folder, and no home."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("LIGHTJAX_HOME", raising=False)
+    return tmp_path / "cache" / "lightjax"
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+# Conversion
+
+
+@pytest.mark.parametrize("record", ["inception5h", "bvlc_googlenet"])
+def test_conversion_comes_back_bit_for_bit(record):
+    original = {k: v.numpy() for k, v in reference.random_state_dict(record, 1).items()}
+    architecture, parameters = torch_bridge.from_torch(original)
+    assert architecture.name == record
+    exported = torch_bridge.to_torch(parameters, architecture, torch_bridge.scheme_of(original))
+    assert exported.keys() == original.keys()
+    for name, value in original.items():
+        assert exported[name].shape == value.shape
+        assert exported[name].tobytes() == value.tobytes()
+
+
+def test_convolutions_become_height_width_in_out(checkpoint):
+    tensors = torch_bridge.read_checkpoint(checkpoint)
+    _, parameters = torch_bridge.from_torch(tensors)
+    np.testing.assert_array_equal(
+        parameters["conv2d0/kernel"][2, 5, 1, 40], tensors["conv2d0_pre_relu_conv.weight"][40, 1, 2, 5]
+    )
+
+
+def test_metadata_say_what_the_file_is_and_where_it_comes_from(checkpoint, converted):
+    import hashlib
+
+    file = weights.read(converted)
+    assert file.architecture == inception.INCEPTION5H
+    assert file.metadata["source"] == "inception5h.pth"
+    assert file.metadata["sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    assert file.metadata["lightjax"]
+
+
+def test_auxiliary_classifiers_are_left_out_and_named(tmp_path):
+    state = reference.random_state_dict("bvlc_googlenet", 0)
+    state |= {"loss1_conv.weight": torch.ones(128, 512, 1, 1), "loss2_fc.bias": torch.ones(1024)}
+    torch.save(state, tmp_path / "a.pth")
+    result = weights.convert(tmp_path / "a.pth", tmp_path / "a.safetensors")
+    assert result.skipped == ["loss1_conv.weight", "loss2_fc.bias"]
+    assert weights.verify(tmp_path / "a.pth", tmp_path / "a.safetensors") == 116
+
+
+def test_without_the_last_classifier_there_are_no_softmax_layers(tmp_path):
+    state = {k: v for k, v in reference.random_state_dict("bvlc_googlenet", 0).items() if "loss3" not in k}
+    torch.save(state, tmp_path / "headless.pth")
+    weights.convert(tmp_path / "headless.pth", tmp_path / "headless.safetensors")
+    model = load_model(tmp_path / "headless.safetensors")
+    names = {layer.name for layer in model.layers}
+    assert "avgpool0" in names
+    assert not {name for name in names if name.startswith("softmax2")}
+
+
+class Stranger:
+    """Something that pickle would have to execute code for."""
+
+    def __reduce__(self):
+        return (os.system, ("touch executed",))
+
+
+def _save(content):
+    return lambda path: torch.save(content, path)
+
+
+def _edited(**changes):
+    def write(path):
+        state = dict(reference.random_state_dict("bvlc_googlenet", 0))
+        for key, value in changes.items():
+            key = key.replace("__", ".")
+            state.pop(key, None)
+            if value is not None:
+                state[key] = value
+        torch.save(state, path)
+
+    return write
+
+
+def _cut(path):
+    torch.save(reference.random_state_dict("inception5h", 0), path)
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        pytest.param(lambda path: path.write_bytes(b""), ["damaged"], id="empty"),
+        pytest.param(lambda path: path.write_text("hello."), ["not a readable"], id="text"),
+        pytest.param(_cut, ["damaged", "cut short"], id="truncated"),
+        pytest.param(_save({"a": Stranger()}), ["objects other than tensors"], id="code"),
+        pytest.param(_save(torch.nn.Linear(2, 2)), ["objects other than tensors", "state_dict"], id="module"),
+        pytest.param(_save([torch.ones(1)]), ["list", "state dict"], id="list"),
+        pytest.param(_save({"a": torch.ones(1), "b": 3}), ["float32", "b (int)"], id="number"),
+        pytest.param(_save({"fc.weight": torch.ones(1)}), ["fc.weight", "conv1_7x7_s2"], id="other network"),
+        pytest.param(
+            _edited(conv2_3x3__weight=None, conv1_7x7_s2__bias=torch.ones(3), more__weight=torch.ones(1)),
+            ["3 problems", "missing conv2_3x3.weight", "unexpected more.weight", "conv1_7x7_s2.bias", "(3,)", "(64,)"],
+            id="keys and shapes",
+        ),
+        pytest.param(
+            _edited(conv1_7x7_s2__weight=torch.ones(7, 7, 3, 64)), ["(7, 7, 3, 64)", "(64, 3, 7, 7)"], id="layout"
+        ),
+        pytest.param(_edited(conv1_7x7_s2__bias=torch.full((64,), float("nan"))), ["undefined"], id="nan"),
+        pytest.param(_edited(conv1_7x7_s2__bias=torch.ones(64).half()), ["float32", "float16"], id="half"),
+    ],
+)
+def test_a_wrong_checkpoint_is_refused_by_name_and_writes_nothing(write, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "wrong.pth")
+    with pytest.raises(ConversionError) as error:
+        weights.convert("wrong.pth", "out.safetensors")
+    for word in words:
+        assert word in str(error.value)
+    assert files_in(tmp_path) == ["wrong.pth"]
+
+
+def test_verification_finds_one_changed_bit(checkpoint, converted, tmp_path):
+    parameters = safetensors.numpy.load_file(converted)
+    assert weights.verify(checkpoint, converted) == 116
+    parameters["conv2d1/bias"] = np.nextafter(parameters["conv2d1/bias"], np.float32(1))
+    changed = tmp_path / "changed.safetensors"
+    weights.write(changed, inception.INCEPTION5H, parameters, source="", sha256="")
+    with pytest.raises(ConversionError, match=r"conv2d1_pre_relu_conv\.bias differ"):
+        weights.verify(checkpoint, changed)
+
+
+# Loading
+
+
+def test_a_weights_file_loads_by_its_path(converted):
+    model = load_model(converted)
+    assert model.architecture == inception.INCEPTION5H
+    np.testing.assert_array_equal(model.conv2d0.kernel[...], safetensors.numpy.load_file(converted)["conv2d0/kernel"])
+
+
+@pytest.mark.parametrize("content", [b"", b"not safetensors at all", "cut"], ids=["empty", "text", "cut"])
+def test_a_damaged_weights_file_is_refused(content, converted, tmp_path):
+    path = tmp_path / "damaged.safetensors"
+    path.write_bytes(converted.read_bytes()[:-10] if content == "cut" else content)
+    with pytest.raises(WeightsError, match="not a whole safetensors file"):
+        load_model(path)
+
+
+def test_a_safetensors_file_of_another_program_is_refused(tmp_path):
+    safetensors.numpy.save_file({"a": np.ones(1, np.float32)}, tmp_path / "other.safetensors")
+    with pytest.raises(WeightsError, match="lightjax convert"):
+        load_model(tmp_path / "other.safetensors")
+
+
+def test_a_pytorch_file_given_as_model_says_how_to_convert_it(checkpoint):
+    with pytest.raises(WeightsError, match="lightjax convert"):
+        load_model(checkpoint)
+
+
+def test_an_unknown_name_suggests_the_nearest():
+    with pytest.raises(WeightsError, match="did you mean 'bvlc_googlenet'"):
+        load_model("bvlc_googlnet")
+
+
+def test_home_comes_before_the_cache_and_is_never_written(checkpoint, converted, cache, tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    home.mkdir()
+    shutil.copy(checkpoint, home)
+    monkeypatch.setenv("LIGHTJAX_HOME", str(home))
+    first = load_model("inception5h")
+    assert files_in(home) == ["inception5h.pth"]
+    assert len(files_in(cache)) == 1
+    assert first.source.startswith("inception5h@")
+    before = (cache / files_in(cache)[0]).stat().st_mtime_ns
+    load_model("inception5h")
+    assert (cache / files_in(cache)[0]).stat().st_mtime_ns == before, "converted twice"
+    shutil.copy(converted, home)
+    assert weights._find(weights.CHECKPOINTS["inception5h"]) == home / "inception5h.safetensors"
+
+
+def test_torchlights_variant_reads_the_same_file_with_its_own_rules(converted, cache):
+    cache.mkdir(parents=True)
+    shutil.copy(converted, cache)
+    model = load_model("inception5h_torchlight")
+    assert model.architecture == inception.INCEPTION5H_TORCHLIGHT
+    x = jax.random.uniform(jax.random.key(0), (1, 64, 64, 3))
+    own, other = (jax.jit(lambda m, x: m(x)["localresponsenorm0"])(m, x) for m in (model, load_model("inception5h")))
+    ratio = (own / other)[other > 0]  # sqrt(2) for small activations, up to 3.4 for large ones
+    assert 1.41 < float(ratio.min()) < float(ratio.max()) < 3.5
+
+
+# Downloading
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves one file, whole, cut short, with a flipped bit, or not at all."""
+
+    daemon_threads = True
+
+    def __init__(self, data: bytes):
+        self.data, self.mode, self.requests = data, "whole", 0
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/inception5h.pth"
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self):
+        data, mode = self.server.data, self.server.mode
+        self.server.requests += 1
+        if mode == "missing":
+            return self.send_error(404)
+        if mode == "tampered":
+            data = data[:5000] + bytes([data[5000] ^ 1]) + data[5001:]
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if mode in ("cut", "silently cut"):
+            data = data[: len(data) // 2]
+        with contextlib.suppress(ConnectionError):
+            self.wfile.write(data)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server(checkpoint, monkeypatch):
+    data = checkpoint.read_bytes()
+    server = Server(data)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    public = weights.Checkpoint("inception5h", server.url, weights.blob_id(data))
+    monkeypatch.setitem(weights.CHECKPOINTS, "inception5h", public)
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_the_blob_id_is_gits():
+    assert weights.blob_id(b"hello\n") == "ce013625030ba8dba906f756967f9e9ca394464a"
+
+
+def test_a_download_is_converted_once_and_kept(server, cache, checkpoint):
+    model = load_model("inception5h")
+    assert files_in(cache) == ["inception5h.safetensors"]
+    assert weights.verify(checkpoint, cache / "inception5h.safetensors") == 116
+    assert weights.read(cache / "inception5h.safetensors").metadata["source"] == server.url
+    assert load_model("inception5h") is model
+    assert server.requests == 1
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [
+        ("missing", ["cannot download", "LIGHTJAX_HOME"]),
+        ("cut", ["LIGHTJAX_HOME"]),
+        ("tampered", ["is not the file", "is not used"]),
+    ],
+)
+def test_a_bad_download_is_an_error_and_leaves_nothing(server, cache, mode, words):
+    server.mode = mode
+    with pytest.raises(WeightsError) as error:
+        load_model("inception5h")
+    for word in [*words, server.url]:
+        assert word in str(error.value)
+    assert files_in(cache) == []
+    server.mode = "whole"
+    assert load_model("inception5h").architecture == inception.INCEPTION5H
+
+
+def test_without_a_server_the_error_says_where_to_put_the_file(server, cache):
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(WeightsError, match=r"cannot download inception5h.*LIGHTJAX_HOME"):
+        load_model("inception5h")
+    assert files_in(cache) == []
+
+
+def _run(code: str, server: Server, cache: Path, **kwargs) -> subprocess.Popen:
+    """A process of its own, whose inception5h is the file of this server."""
+    prelude = f"""
+        from lightjax import weights
+        weights.CHECKPOINTS["inception5h"] = weights.Checkpoint(
+            "inception5h", {server.url!r}, {weights.blob_id(server.data)!r})
+    """
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(prelude) + textwrap.dedent(code)],
+        env=os.environ | {"XDG_CACHE_HOME": str(cache.parent)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **kwargs,
+    )
+
+
+def test_two_processes_at_once_both_get_the_network(server, cache):
+    code = "print(weights.load_model('inception5h').source)"
+    outputs = [p.communicate(timeout=120) for p in [_run(code, server, cache) for _ in range(2)]]
+    assert outputs[0][0] == outputs[1][0] != "", outputs
+    assert files_in(cache) == ["inception5h.safetensors"]
+
+
+def test_a_full_disk_is_an_error_and_leaves_nothing(server, cache):
+    code = """
+        import resource
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000_000, 10_000_000))
+        try:
+            weights.load_model("inception5h")
+        except weights.WeightsError as error:
+            print(error)
+    """
+    output, errors = _run(code, server, cache).communicate(timeout=120)
+    assert "cannot keep inception5h in the cache folder (File too large)" in output, errors
+    assert files_in(cache) == []
+
+
+def test_without_pytorch_nothing_is_downloaded_and_the_error_says_what_to_install(server, cache):
+    code = """
+        import sys
+        sys.modules["torch"] = None
+        try:
+            weights.load_model("inception5h")
+        except ImportError as error:
+            print(error)
+    """
+    output, errors = _run(code, server, cache).communicate(timeout=120)
+    assert "pip install 'lightjax[convert]'" in output, errors
+    assert server.requests == 0
+
+
+def test_importing_lightjax_and_loading_weights_need_no_pytorch(converted):
+    code = f"""
+        import sys, lightjax
+        lightjax.load_model({str(converted)!r})
+        assert "torch" not in sys.modules
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=120)
+
+
+def test_the_classes_of_a_file_are_checked_against_its_parameters(converted, tmp_path):
+    parameters = safetensors.numpy.load_file(converted)
+    del parameters["conv2d1/bias"]
+    metadata = {"format": "lightjax", "architecture": "inception5h", "classes": json.dumps(1008)}
+    safetensors.numpy.save_file(parameters, tmp_path / "less.safetensors", metadata)
+    with pytest.raises(WeightsError, match="conv2d1/bias is missing"):
+        load_model(tmp_path / "less.safetensors")
