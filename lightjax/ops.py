@@ -198,6 +198,10 @@ lucid_relu.defvjp(lambda x, active=True: (lucid_relu(x, active), (x, active)), _
 def rectifier(rule: str, step: Array | int = 0) -> Relu:
     """The rectifier of a named gradient rule at one step of a render.
 
+    Renders use TorchLight's rule unless told otherwise. Plain gradients leave a unit that is off everywhere off for
+    good. Lucid's rule wakes it, but only if `LUCID_STEPS` steps are enough; TorchLight's works at every step, and its
+    objectives rise at least as high.
+
     Args:
       rule: "torchlight" (`leaky_gradient_relu`), "lucid" (`lucid_relu`) or "plain" (`relu`).
       step: Updates made so far; Lucid's rule redirects during the first `LUCID_STEPS`.

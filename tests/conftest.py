@@ -1,0 +1,44 @@
+"""What several test files share: numerical settings, and the data that lies beside the checkout where there is any."""
+
+from pathlib import Path
+
+import jax
+import pytest
+
+# Matrix units of accelerators round float32 to a few digits unless told otherwise.
+jax.config.update("jax_default_matmul_precision", "highest")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of weights, pictures and data sets beside the checkout."""
+    return _present(Path(__file__).resolve().parents[2] / "shared")
+
+
+@pytest.fixture(scope="session")
+def googlenet_file(shared: Path) -> Path:
+    """The trained BVLC GoogLeNet as a PyTorch state dict."""
+    return _present(shared / "weights" / "bvlc_googlenet.pth")
+
+
+@pytest.fixture(scope="session")
+def dog_cat(shared: Path) -> Path:
+    """A photograph of a dog and a cat."""
+    return _present(shared / "images" / "dog_cat.jpg")
+
+
+@pytest.fixture(scope="session")
+def googlenet(googlenet_file: Path):
+    """The trained BVLC GoogLeNet in lightjax."""
+    import torch
+
+    from lightjax import inception, torch_bridge
+
+    tensors = {k: v.numpy() for k, v in torch.load(googlenet_file, weights_only=True).items()}
+    return inception.InceptionV1(*torch_bridge.from_torch(tensors))
+
+
+def _present(path: Path) -> Path:
+    if not path.exists():
+        pytest.skip(f"{path.parent.name}/{path.name} is not here")
+    return path
