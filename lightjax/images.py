@@ -67,7 +67,7 @@ def fourier_image(
     References:
       Olah et al., "Feature Visualization", Distill, 2017. Constants as in Lucid, `param/spatial.py`.
     """
-    return FourierImage(*height_and_width(size), _count(batch), _positive(sd, "sd"), decay, decorrelate)
+    return FourierImage(*height_and_width(size), _count(batch), _positive(sd, "sd"), _finite(decay), decorrelate)
 
 
 def pixel_image(size: Size = 224, *, batch: int = 1, sd: float = 0.01, decorrelate: bool = True) -> "PixelImage":
@@ -152,6 +152,12 @@ def _count(batch: int) -> int:
 
 
 def _positive(value: float, name: str) -> float:
-    if not np.isfinite(value) or value <= 0:
+    if not isinstance(value, int | float | np.number) or not np.isfinite(value) or value <= 0:
         raise ValueError(f"{name} is a positive number, not {value!r}")
     return float(value)
+
+
+def _finite(decay: float) -> float:
+    if not isinstance(decay, int | float | np.number) or not np.isfinite(decay):
+        raise ValueError(f"decay is a finite number, not {decay!r}")
+    return float(decay)

@@ -280,6 +280,7 @@ class InceptionV1(nnx.Module):
       architecture: The record it was built from.
       source: Where its weights come from, for the record of a render, such as "bvlc_googlenet@e87c85cf2e01";
         empty for weights drawn at random.
+      class_names: Names of the classes, in the order of the logits; empty where they are not known.
 
     References:
       Szegedy et al., "Going Deeper with Convolutions", CVPR 2015.
@@ -292,6 +293,7 @@ class InceptionV1(nnx.Module):
         *,
         rngs: nnx.Rngs | None = None,
         source: str = "",
+        class_names: tuple[str, ...] = (),
     ):
         """Build the network around given parameters, or around ones drawn at random.
 
@@ -300,6 +302,7 @@ class InceptionV1(nnx.Module):
           parameters: Arrays by the names and shapes of `parameter_shapes(architecture)`.
           rngs: Draws He-normal kernels and zero biases in place of `parameters`.
           source: See the attribute.
+          class_names: See the attribute.
 
         Raises:
           ValueError: If a parameter is missing, unexpected or of another shape, or if it is not clear which
@@ -321,6 +324,7 @@ class InceptionV1(nnx.Module):
             raise ValueError(f"these are not the parameters of {architecture.name}: " + "; ".join(wrong))
         self.architecture = architecture
         self.source = source
+        self.class_names = class_names
         for name in dict.fromkeys(name.partition("/")[0] for name in shapes):
             kernel, bias = (jnp.asarray(parameters[f"{name}/{part}"], jnp.float32) for part in ("kernel", "bias"))
             setattr(self, name, Affine(kernel, bias))

@@ -42,6 +42,8 @@ class Objective:
     layers: tuple[str, ...] = dataclasses.field(default=(), metadata={"static": True})
     leaves: tuple[Any, ...] = ()
 
+    __array_ufunc__ = None  # so that NumPy leaves `array * objective` to us
+
     def __call__(self, activations: Activations) -> Array:
         """The value for some activations, a scalar."""
         return self.fn(activations, *self.layers, *self.leaves)
@@ -73,6 +75,9 @@ class Objective:
     def __pow__(self, other):
         return _combine(_pow, self, other)
 
+    def __rpow__(self, other):
+        return _combine(_pow, other, self)
+
     def __neg__(self):
         return Objective(_neg, (), (self,))
 
@@ -94,7 +99,7 @@ def channel(layer: str, index: ArrayLike, *, batch: ArrayLike | None = None) -> 
     References:
       Olah et al., "Feature Visualization", Distill, 2017.
     """
-    return Objective(_channel, (_name(layer),), (_indices(index, "channel"), _indices(batch, "batch")))
+    return Objective(_channel, (_name(layer),), (_indices(index, "channel"), _optional(batch, "batch")))
 
 
 def neuron(
@@ -120,8 +125,8 @@ def neuron(
             raise ValueError(f"a position is (row, column), or one number that counts along the rows, not {position!r}")
         place = (_indices(position[0], "row"), _indices(position[1], "column"))
     else:
-        place = _indices(position, "position")
-    leaves = (_indices(channel, "channel"), place, _indices(batch, "batch"))
+        place = _optional(position, "position")
+    leaves = (_indices(channel, "channel"), place, _optional(batch, "batch"))
     return Objective(_neuron, (_name(layer),), leaves)
 
 
@@ -132,7 +137,7 @@ def layer(layer: str, *, batch: ArrayLike | None = None) -> Objective:
       layer: Name of an activation.
       batch: Picture to look at, or several; None for all.
     """
-    return Objective(_layer, (_name(layer),), (_indices(batch, "batch"),))
+    return Objective(_layer, (_name(layer),), (_optional(batch, "batch"),))
 
 
 def objective(fn: Callable[..., Array], *leaves: Any) -> Objective:
@@ -157,8 +162,9 @@ def parse(text: str) -> Objective:
     """An objective from its string form.
 
     The form is TorchLight's `layer`, `layer:channel` or `layer:channel:position`, where the channel may be a list
-    ("97,143") or a range ("90-99", both ends included) and the position counts along the rows. Terms combine by
-    arithmetic, and the functions of this module may be called: `str(objective)` reads back.
+    ("97,143") or a range ("90-99", both ends included) and the position counts along the rows. Names of layers may
+    have dots and slashes. Terms combine by arithmetic, with spaces around `-` and `/`, and the functions of this module
+    may be called: `str(objective)` reads back.
 
     Example:
       >>> parse("mixed4a:97 - 0.5 * mixed4b:3")
@@ -169,12 +175,12 @@ def parse(text: str) -> Objective:
     """
     if not isinstance(text, str):
         raise TypeError(f"an objective in words is a string such as 'mixed4a:97', not {text!r}")
-    if re.fullmatch(r"[A-Za-z_][\w./-]*", text):
-        return layer(text)
+    if re.fullmatch(_LAYER, text.strip()):
+        return layer(text.strip())
     try:
         tree = ast.parse(_TERM.sub(_spell_out, text.strip()), mode="eval")
         result = _evaluate(tree.body)
-    except (SyntaxError, TypeError) as error:
+    except (SyntaxError, TypeError, ArithmeticError, RecursionError, MemoryError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else str(error)
         raise ValueError(f"cannot read the objective {text!r} ({reason}); {_FORM}") from error
     if not isinstance(result, Objective):
@@ -249,7 +255,9 @@ def _select(x: Array, index: ArrayLike, axis: int, what: str) -> Array:
         wrong = [i for i in np.atleast_1d(np.asarray(index)).ravel() if not 0 <= i < size]
         if wrong:
             raise IndexError(f"there is no {what} with index {wrong[0]}: they go from 0 to {size - 1}")
-    return jnp.take(x, jnp.asarray(index), axis=axis, mode="fill", fill_value=jnp.nan)
+    index = jnp.asarray(index)
+    beyond = jnp.where(index < 0, size, index)  # JAX would count negative ones from the end
+    return jnp.take(x, beyond, axis=axis, mode="fill", fill_value=jnp.nan)
 
 
 def _add(activations: Activations, a, b) -> Array:
@@ -281,11 +289,16 @@ def _value(term, activations: Activations):
 
 
 def _combine(fn: Callable[..., Array], a, b):
+    terms = []
     for term in (a, b):
-        number = isinstance(term, int | float | np.number) or (hasattr(term, "shape") and hasattr(term, "dtype"))
-        if not isinstance(term, Objective) and (not number or isinstance(term, bool)):
+        if isinstance(term, int | float | np.number) and not isinstance(term, bool):
+            if not np.isfinite(term):
+                raise ValueError(f"objectives are combined with finite numbers, not with {term!r}")
+            term = float(term)  # so that 2 and 2.5 share a compilation
+        elif not isinstance(term, Objective) and not (hasattr(term, "shape") and hasattr(term, "dtype")):
             return NotImplemented
-    return Objective(fn, (), (a, b))
+        terms.append(term)
+    return Objective(fn, (), tuple(terms))
 
 
 def _name(layer: str) -> str:
@@ -295,19 +308,22 @@ def _name(layer: str) -> str:
 
 
 def _indices(value, what: str):
-    """An index, or a list of them as an array; anything already an array passes through."""
-    if value is None or isinstance(value, jax.Array):
-        return value
-    array = np.asarray(value)
-    if not np.issubdtype(array.dtype, np.integer) or array.size == 0:
+    """An index, or a list of them as an array."""
+    array = value if isinstance(value, jax.Array) else np.asarray(value)
+    if not jnp.issubdtype(array.dtype, jnp.integer) or array.size == 0:
         raise TypeError(f"a {what} is a whole number or a list of them, not {value!r}")
-    return int(array) if array.ndim == 0 else array
+    return int(value) if isinstance(array, np.ndarray) and array.ndim == 0 else array
+
+
+def _optional(value, what: str):
+    return None if value is None else _indices(value, what)
 
 
 # The string form. Terms are spelled out as calls, then read as a Python expression of which only arithmetic, numbers,
 # lists, and calls of these functions are allowed.
 _FORM = "write a layer ('mixed4a'), a channel ('mixed4a:97'), or arithmetic of such terms"
-_TERM = re.compile(r"(?<![\w'\":.])([A-Za-z_][\w.]*):([^\s:+*/()'\"]+)(?::([^\s:+*/()'\"]+))?")
+_LAYER = r"[A-Za-z_][\w./]*"
+_TERM = re.compile(rf"""'[^']*'|"[^"]*"|(?<![\w:.])({_LAYER}):([^\s:+*/()'"]+)(?::([^\s:+*/()'"]+))?""")
 _PRECEDENCE = {_add: ("+", 1), _sub: ("-", 1), _mul: ("*", 2), _div: ("/", 2), _pow: ("**", 4)}
 _READABLE: dict[str, Callable[..., Objective]] = {"channel": channel, "neuron": neuron, "layer": layer}
 _PRIMITIVES: dict[Callable[..., Array], tuple[str, tuple[str, ...]]] = {
@@ -326,6 +342,8 @@ _BINARY: dict[type, Callable] = {
 
 def _spell_out(match: re.Match) -> str:
     name, channels, position = match.groups()
+    if name is None:  # a quoted string
+        return match[0]
     if bounds := re.fullmatch(r"(\d+)-(\d+)", channels):
         first, last = int(bounds[1]), int(bounds[2])
         if last < first:
@@ -355,17 +373,22 @@ def _evaluate(node: ast.expr):
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return -_evaluate(operand)
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
-            return _BINARY[type(op)](_evaluate(left), _evaluate(right))
+            operands = _evaluate(left), _evaluate(right)
+            if type(op) is not ast.Pow or any(isinstance(operand, Objective) for operand in operands):
+                return _BINARY[type(op)](*operands)
         case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords) if name in _READABLE:
-            named = {k.arg: _evaluate(k.value) for k in keywords if k.arg}
-            return _READABLE[name](*(_evaluate(arg) for arg in args), **named)
+            named = {keyword.arg: _evaluate(keyword.value) for keyword in keywords}
+            if None not in named:
+                return _READABLE[name](*(_evaluate(arg) for arg in args), **named)  # type: ignore[arg-type]
     raise TypeError(f"{ast.unparse(node)!r} is not understood")
 
 
 def _format(term) -> tuple[str, int]:
     """The string form of an objective or a leaf, and how tightly its outermost operator binds."""
     if not isinstance(term, Objective):
-        value = term if isinstance(term, int | float | tuple) else np.asarray(term).tolist()
+        value = tuple(np.asarray(t).tolist() for t in term) if isinstance(term, tuple) else np.asarray(term).tolist()
+        if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+            value = int(value)
         return repr(value), 5 if not isinstance(value, int | float) or value >= 0 else 3
     if term.fn in _PRECEDENCE:
         symbol, tightness = _PRECEDENCE[term.fn]

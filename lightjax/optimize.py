@@ -48,7 +48,8 @@ class Progress(NamedTuple):
     """What a chunk of steps brought.
 
     Attributes:
-      state: After the last step. If that one failed, its parameters are the last that gave a finite objective.
+      state: After the last step. If that one failed, its parameters are the last that gave a finite objective, and
+        it is no state to go on from.
       values: The objective before each update, `[CHUNK]`; only as many entries count as steps were made.
       finite: Whether objective and gradient were finite in every step; the loop ends at one where they are not.
     """
@@ -97,9 +98,14 @@ def advance(
       transform: What the picture must survive, or None.
       optimizer: Any optax optimiser; build it once, for a new one is compiled anew.
       relu: Gradient rule of the network's rectifiers (see `ops.rectifier`); None for a network that has its own.
+
+    Raises:
+      ValueError: If there are more steps than one call makes.
     """
+    if not 0 <= steps <= CHUNK:
+        raise ValueError(f"one call makes from 0 to {CHUNK} steps, not {steps}")
     arrays, structure = _partition(model)
-    objective = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf) if np.isscalar(leaf) else leaf), objective)
+    objective = jax.tree.map(_strongly_typed, objective)
     return _advance(state, arrays, objective, key, np.int32(steps), structure, image, transform, optimizer, relu)
 
 
@@ -109,7 +115,8 @@ def _advance(state, arrays, objective, key, steps, structure, image, transform, 
 
     def climb(params, step: Array) -> Array:
         rectifier = None if relu is None else ops.rectifier(relu, step)
-        return objective(activations(model, image, params, transform, rectifier, jax.random.fold_in(key, step)))
+        seen = activations(model, image, params, transform, rectifier, jax.random.fold_in(key, step))
+        return jnp.asarray(objective(seen))
 
     def body(carry):
         made, (state, values, _) = carry
@@ -155,6 +162,10 @@ def check(
     """
     if not callable(model):
         raise TypeError(f"a model is a function of images that returns named activations, not {model!r}")
+    if not callable(getattr(image, "init", None)) or not callable(getattr(image, "decode", None)):
+        raise TypeError(f"an image has two functions, init and decode, as lj.fourier_image() has; this is {image!r}")
+    if transform is not None and not callable(transform):
+        raise TypeError(f"transforms are a function of a key and images, or None, not {transform!r}")
     for part, name in ((image, "image"), (transform, "transforms")):
         if not isinstance(part, Hashable):
             raise TypeError(f"{name} must be hashable, such as a frozen dataclass, to share compilations: {part!r}")
@@ -172,6 +183,12 @@ def check(
         raise TypeError(f"a model returns a mapping from names to activations, but this one returns {found!r}")
     objectives.check(objective, {**found, "input": pictures})
     return pictures.shape
+
+
+def _strongly_typed(leaf) -> Array:
+    """A leaf as an array whose type does not depend on how the number was written."""
+    array = jnp.asarray(leaf)
+    return jax.lax.convert_element_type(array, array.dtype) if getattr(array, "weak_type", False) else array
 
 
 def _partition(model: Model) -> tuple[list, tuple]:

@@ -86,7 +86,14 @@ def random_rotate(degrees: Sequence[float]) -> "RandomRotate":
 
 
 def compose(*transforms: Transform) -> "Compose":
-    """Apply transforms one after the other, the first first; neighbouring moves are resampled once."""
+    """Apply transforms one after the other, the first first; neighbouring moves are resampled once.
+
+    Raises:
+      TypeError: If one of them is not a function.
+    """
+    for transform in transforms:
+        if not callable(transform):
+            raise TypeError(f"a transform is a function of a key and images, not {transform!r}")
     flat = (t.transforms if isinstance(t, Compose) else (t,) for t in transforms)
     return Compose(tuple(itertools.chain.from_iterable(flat)))
 

@@ -52,6 +52,12 @@ CHECKPOINTS = {
 """The public file behind each named model."""
 
 
+EMBEDDED = {"mini": Path(__file__).parent / "data" / "mini.safetensors"}
+"""Networks that come with lightjax."""
+
+_OFFER = "the small network 'mini' comes with lightjax and needs neither a download nor PyTorch"
+
+
 class WeightsError(RuntimeError):
     """Weights that cannot be had or cannot be used; the message says what to do."""
 
@@ -70,6 +76,11 @@ class WeightsFile(NamedTuple):
     parameters: dict[str, np.ndarray]
     metadata: dict[str, str]
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the logits; empty where the file does not say."""
+        return tuple(json.loads(self.metadata.get("class_names", "[]")))
+
 
 def load_model(model: str | os.PathLike = DEFAULT) -> InceptionV1:
     """Load a pretrained network.
@@ -80,8 +91,8 @@ def load_model(model: str | os.PathLike = DEFAULT) -> InceptionV1:
 
     Args:
       model: "inception5h" (the network of Lucid, Lucent and TorchLight), "inception5h_torchlight" (the same weights
-        with TorchLight's padding and normalisation), "bvlc_googlenet" (that of DeepDream), or the path of a weights
-        file that `lightjax convert` wrote.
+        with TorchLight's padding and normalisation), "bvlc_googlenet" (that of DeepDream), "mini" (a small one that
+        comes with lightjax), or the path of a weights file that `lightjax convert` wrote.
 
     Raises:
       WeightsError: If there is no such model, if it can be neither found nor downloaded, or if its file is damaged.
@@ -89,9 +100,13 @@ def load_model(model: str | os.PathLike = DEFAULT) -> InceptionV1:
       ImportError: If a checkpoint has to be converted and PyTorch is not installed.
     """
     architecture = None
-    if isinstance(model, str) and model in CHECKPOINTS:
+    if isinstance(model, str) and model in EMBEDDED:
+        path = EMBEDDED[model]
+    elif isinstance(model, str) and model in CHECKPOINTS:
         try:
             path = _find(CHECKPOINTS[model])
+        except ImportError as error:
+            raise ImportError(f"{error}; {_OFFER}") from error
         except OSError as error:
             raise WeightsError(
                 f"cannot keep {model} in the cache folder ({error.strerror or error}); make room there, or choose "
@@ -101,8 +116,9 @@ def load_model(model: str | os.PathLike = DEFAULT) -> InceptionV1:
     else:
         path = Path(model)
         if not path.is_file():
-            close = difflib.get_close_matches(str(model), CHECKPOINTS, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known names: {', '.join(CHECKPOINTS)}"
+            names = [*CHECKPOINTS, *EMBEDDED]
+            close = difflib.get_close_matches(str(model), names, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known names: {', '.join(names)}"
             raise WeightsError(f"there is no model or weights file {str(model)!r}; {hint}")
         if path.suffix in (".pth", ".pt"):
             raise WeightsError(f"{path} is a PyTorch checkpoint: convert it first, with 'lightjax convert {path}'")
@@ -119,7 +135,7 @@ def _load(path: Path, architecture: Architecture | None, modified: int) -> Incep
         architecture = inception.without_classifier(architecture)
     source = f"{architecture.name}@{file.metadata.get('sha256', '')[:12]}"
     try:
-        return InceptionV1(architecture, file.parameters, source=source)
+        return InceptionV1(architecture, file.parameters, source=source, class_names=file.class_names)
     except ValueError as error:
         raise WeightsError(f"{path}: {error}") from error
 
@@ -270,7 +286,7 @@ def _download(checkpoint: Checkpoint, cache: Path) -> Path:
 
     advice = (
         f"you can also download it yourself, from {checkpoint.url}, into a folder that the environment variable "
-        "LIGHTJAX_HOME names"
+        f"LIGHTJAX_HOME names; {_OFFER}"
     )
     converted = cache / f"{checkpoint.stem}.safetensors"
     with tempfile.TemporaryDirectory(dir=cache, prefix=".download-") as folder:

@@ -38,6 +38,14 @@ def googlenet(googlenet_file: Path):
     return inception.InceptionV1(*torch_bridge.from_torch(tensors))
 
 
+@pytest.fixture(scope="session")
+def mini():
+    """The small network that comes with lightjax."""
+    from lightjax import load_model
+
+    return load_model("mini")
+
+
 def _present(path: Path) -> Path:
     if not path.exists():
         pytest.skip(f"{path.parent.name}/{path.name} is not here")

@@ -373,6 +373,12 @@ def test_a_render_excites_its_channel_by_pytorchs_count(googlenet, googlenet_fil
     assert spread[97] == spread[alive].max()
 
 
+def test_mini_renders_and_says_so(mini):
+    result = lj.visualize("mixed4a:97", model="mini", steps=60, size=96, progress=False)
+    assert result.values[-5:].mean() > 10 * max(result.values[0], 0.01)
+    assert result.settings["model"] == mini.source
+
+
 def test_shallow_objectives_cost_less(googlenet):
     def flops(spec):
         image, transform = lj.fourier_image(224), lj.transforms.DEFAULT

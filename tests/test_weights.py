@@ -189,6 +189,15 @@ def test_a_damaged_weights_file_is_refused(content, converted, tmp_path):
         load_model(path)
 
 
+def test_mini_comes_with_lightjax_and_knows_its_classes(mini, cache):
+    assert mini.source.startswith("mini@")
+    assert mini.architecture == inception.MINI
+    assert len(mini.class_names) == inception.MINI.classes == len(set(mini.class_names))
+    assert "dalmatian" in mini.class_names
+    assert weights.EMBEDDED["mini"].stat().st_size <= 4_000_000
+    assert not cache.exists()
+
+
 def test_a_safetensors_file_of_another_program_is_refused(tmp_path):
     safetensors.numpy.save_file({"a": np.ones(1, np.float32)}, tmp_path / "other.safetensors")
     with pytest.raises(WeightsError, match="lightjax convert"):
@@ -307,7 +316,7 @@ def test_a_bad_download_is_an_error_and_leaves_nothing(server, cache, mode, word
     server.mode = mode
     with pytest.raises(WeightsError) as error:
         load_model("inception5h")
-    for word in [*words, server.url]:
+    for word in [*words, server.url, "'mini'"]:
         assert word in str(error.value)
     assert files_in(cache) == []
     server.mode = "whole"
@@ -371,6 +380,7 @@ def test_without_pytorch_nothing_is_downloaded_and_the_error_says_what_to_instal
     """
     output, errors = _run(code, server, cache).communicate(timeout=120)
     assert "pip install 'lightjax[convert]'" in output, errors
+    assert "'mini'" in output
     assert server.requests == 0
 
 

@@ -1,0 +1,518 @@
+"""The optimisation loop: against a plain one, however it is cut, with every kind of model, and when it goes wrong."""
+
+import dataclasses
+import functools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import linen, nnx
+
+from lightjax import ops, optimize
+from lightjax.images import fourier_image, pixel_image
+from lightjax.objectives import channel, layer, neuron, objective
+from lightjax.transforms import compose, jitter, pad
+
+KEY = jax.random.key(7)
+SHAPES = [(3, 3, 3, 4), (3, 3, 4, 20), (20, 5)]
+
+
+def weights(seed=0):
+    """Two convolutions of stride 2, and a dense layer."""
+    random = np.random.default_rng(seed)
+    return [random.normal(0, 0.3, shape).astype(np.float32) for shape in SHAPES]
+
+
+# The same network, written in four ways.
+
+
+def plain_model(first, second, last):
+    def convolve(x, kernel):
+        return jax.lax.conv_general_dilated(x, kernel, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+    def model(images):
+        a = jax.nn.relu(convolve(images, first))
+        b = jax.nn.relu(convolve(a, second))
+        return {"a": a, "b": b, "dense": b.mean((1, 2)) @ last}
+
+    return model
+
+
+class NnxNet(nnx.Module):
+    def __init__(self, first, second, last):
+        random = nnx.Rngs(0)
+        self.first = nnx.Conv(3, 4, (3, 3), strides=2, use_bias=False, rngs=random)
+        self.second = nnx.Conv(4, 20, (3, 3), strides=2, use_bias=False, rngs=random)
+        self.last = nnx.Linear(20, 5, use_bias=False, rngs=random)
+        for part, kernel in ((self.first, first), (self.second, second), (self.last, last)):
+            part.kernel = nnx.Param(jnp.asarray(kernel))
+
+    def __call__(self, images):
+        a = jax.nn.relu(self.first(images))
+        b = jax.nn.relu(self.second(a))
+        return {"a": a, "b": b, "dense": self.last(b.mean((1, 2)))}
+
+
+class LinenNet(linen.Module):
+    @linen.compact
+    def __call__(self, images):
+        a = jax.nn.relu(linen.Conv(4, (3, 3), strides=2, use_bias=False)(images))
+        b = jax.nn.relu(linen.Conv(20, (3, 3), strides=2, use_bias=False)(a))
+        return {"a": a, "b": b, "dense": linen.Dense(5, use_bias=False)(b.mean((1, 2)))}
+
+
+def linen_variables(first, second, last):
+    return {"params": {"Conv_0": {"kernel": first}, "Conv_1": {"kernel": second}, "Dense_0": {"kernel": last}}}
+
+
+LINEN = LinenNet()
+
+
+def linen_model(*kernels):
+    variables = linen_variables(*kernels)
+    return lambda images: LINEN.apply(variables, images)
+
+
+class EquinoxNet(eqx.Module):
+    convolutions: list[jax.Array]
+    dense: eqx.nn.Linear
+
+    def __init__(self, first, second, last):
+        self.convolutions = [jnp.asarray(first), jnp.asarray(second)]
+        dense = eqx.nn.Linear(20, 5, use_bias=False, key=jax.random.key(0))
+        self.dense = eqx.tree_at(lambda layer: layer.weight, dense, jnp.asarray(last.T))
+
+    def __call__(self, images):
+        layers = {}
+        for name, kernel in zip("ab", self.convolutions, strict=True):
+            images = jax.nn.relu(
+                jax.lax.conv_general_dilated(images, kernel, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+            )
+            layers[name] = images
+        return {**layers, "dense": jax.vmap(self.dense)(images.mean((1, 2)))}
+
+
+MODEL = plain_model(*weights())
+IMAGE = fourier_image(16, batch=2)
+TRANSFORM = compose(pad(2), jitter(2))
+ADAM = optax.adam(0.05)
+GOAL = channel("b", 3) - 0.5 * neuron("a", 2, batch=1)
+decode = jax.jit(IMAGE.decode)
+SETTINGS = {"image": IMAGE, "transform": TRANSFORM, "optimizer": ADAM, "relu": None}
+
+
+@pytest.fixture(scope="module")
+def start():
+    return optimize.init(jax.random.key(1), IMAGE, ADAM)
+
+
+def run(start, cuts, model=MODEL, goal=GOAL, key=KEY, **settings):
+    """Advance piece by piece; the last progress, and the values of all steps."""
+    settings = SETTINGS | settings
+    progress, values = optimize.Progress(start, jnp.zeros(0), jnp.array(True)), []
+    for steps in cuts:
+        progress = optimize.advance(progress.state, model, goal, key, steps, **settings)
+        values.append(np.asarray(progress.values)[:steps])
+    return progress, np.concatenate(values)
+
+
+def assert_same_bits(one, other):
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("cuts", [[5] * 4, [1] * 20, [13, 0, 7]], ids=["4 x 5", "20 x 1", "13 + 0 + 7"])
+def test_where_the_loop_is_cut_changes_no_bit(start, cuts):
+    whole, whole_values = run(start, [20])
+    parts, values = run(start, cuts)
+    assert int(parts.state.step) == 20
+    assert_same_bits(parts.state, whole.state)
+    np.testing.assert_array_equal(values, whole_values)
+    assert len(set(values.tolist())) == 20
+
+
+def test_the_same_start_and_key_give_the_same_bits_and_another_key_does_not(start):
+    once, again = run(start, [6])[0], run(start, [6])[0]
+    other = run(start, [6], key=jax.random.key(8))[0]
+    assert_same_bits(once, again)
+    assert not np.array_equal(once.state.params, other.state.params)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [optax.adam(0.05), optax.chain(optax.clip_by_global_norm(0.1), optax.sgd(1.0, momentum=0.9))],
+    ids=["adam", "clipped sgd"],
+)
+def test_a_render_is_plain_gradient_ascent_with_optax(optimizer):
+    start = optimize.init(jax.random.key(1), IMAGE, optimizer)
+
+    @jax.jit
+    def ascend(params, key):
+        def value(params):
+            pictures = IMAGE.decode(params)
+            return GOAL(dict(MODEL(TRANSFORM(key, pictures))))
+
+        return jax.value_and_grad(value)(params)
+
+    params, state, values = start.params, optimizer.init(start.params), []
+    for step in range(12):
+        value, gradient = ascend(params, jax.random.fold_in(KEY, step))
+        updates, state = optimizer.update(-gradient, state, params)
+        params = optax.apply_updates(params, updates)
+        values.append(value)
+
+    progress, found = run(start, [12], optimizer=optimizer)
+    np.testing.assert_allclose(found, values, rtol=1e-4)
+    np.testing.assert_allclose(decode(progress.state.params), decode(params), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(NnxNet(*weights()), id="nnx"),
+        pytest.param(linen_model(*weights()), id="linen"),
+        pytest.param(EquinoxNet(*weights()), id="equinox"),
+    ],
+)
+def test_a_network_gives_the_same_render_in_every_framework(start, model):
+    assert optimize.check(model, GOAL, IMAGE, TRANSFORM, None) == (2, 16, 16, 3)
+    expected, expected_values = run(start, [8])
+    found, values = run(start, [8], model=model)
+    np.testing.assert_allclose(values, expected_values, rtol=1e-4)
+    np.testing.assert_allclose(decode(found.state.params), decode(expected.state.params), atol=1e-3)
+
+
+# What is compiled once.
+
+
+def counted(model):
+    """A model, and a list that grows by one whenever Python runs it, which is once for each trace."""
+    traces = []
+
+    def wrapped(images):
+        traces.append(images.shape)
+        return model(images)
+
+    return wrapped, traces
+
+
+def test_twenty_channels_any_number_of_steps_and_equal_settings_share_one_compilation(start):
+    model, traces = counted(MODEL)
+    values = [run(start, [1], model=model, goal=channel("b", index))[1][0] for index in range(20)]
+    assert len(traces) == 1
+    pictures = jax.jit(TRANSFORM)(jax.random.fold_in(KEY, 0), decode(start.params))
+    np.testing.assert_allclose(values, MODEL(pictures)["b"].mean((0, 1, 2)), rtol=1e-4, atol=1e-6)
+
+    for steps in (0, 1, 7, optimize.CHUNK):
+        assert int(run(start, [steps], model=model, goal=channel("b", 5))[0].state.step) == steps
+    again = compose(pad(2), jitter(2))
+    run(start, [2], model=model, goal=channel("b", 5), image=fourier_image((16, 16), batch=2), transform=again)
+    assert len(traces) == 1
+
+
+@pytest.mark.parametrize("index", [np.int64(4), jnp.int32(4), jnp.array(4)], ids=["NumPy", "JAX int32", "JAX"])
+def test_a_channel_shares_the_compilation_however_its_number_is_written(start, index, shared_compilation):
+    model, traces = shared_compilation
+    _, expected = run(start, [1], model=model, goal=channel("b", 4))
+    before = len(traces)
+    _, value = run(start, [1], model=model, goal=channel("b", index))
+    assert value == expected
+    assert len(traces) == before
+
+
+@pytest.fixture(scope="module")
+def shared_compilation():
+    return counted(MODEL)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(NnxNet, id="nnx"),
+        pytest.param(EquinoxNet, id="equinox"),
+        pytest.param(
+            lambda *kernels: jax.tree_util.Partial(LINEN.apply, linen_variables(*kernels)),
+            id="linen, as a Partial",
+        ),
+    ],
+)
+def test_weights_are_data_so_other_ones_do_not_compile_again(start, make):
+    traces = []
+
+    def first_channel(activations):
+        traces.append(1)
+        return activations["b"][..., 0].mean()
+
+    goal = objective(first_channel)
+    values = [run(start, [1], model=make(*weights(seed)), goal=goal, transform=None)[1][0] for seed in (0, 1)]
+    assert len(traces) == 1
+    pictures = decode(start.params)
+    expected = [plain_model(*weights(seed))(pictures)["b"][..., 0].mean() for seed in (0, 1)]
+    np.testing.assert_allclose(values, expected, rtol=1e-4)
+
+
+# A picture of one grey, which is its only parameter: under `sgd(1)` and its own mean as objective, it counts steps.
+
+
+@dataclasses.dataclass(frozen=True)
+class Counter:
+    def init(self, key):
+        return jnp.zeros(())
+
+    def decode(self, params):
+        return jnp.full((1, 2, 2, 3), params)
+
+
+SGD = optax.sgd(1.0)
+COUNTING = {"image": Counter(), "transform": None, "optimizer": SGD}
+
+
+def see(images):
+    return {"seen": images}
+
+
+def count(goal, cuts, model=see, **settings):
+    settings = COUNTING | settings
+    start = optimize.init(KEY, settings["image"], settings["optimizer"])
+    return run(start, cuts, model=model, goal=goal, **settings)
+
+
+def test_values_are_the_objective_before_each_update_and_it_is_maximised():
+    progress, values = count(layer("seen"), [9])
+    np.testing.assert_array_equal(values, np.arange(9))
+    assert float(progress.state.params) == 9
+    assert int(progress.state.step) == 9
+    assert bool(progress.finite)
+
+
+def negative(key, images):
+    return -images
+
+
+def test_input_is_the_picture_before_transforms_and_the_model_sees_the_one_after():
+    _, of_picture = count(layer("input"), [3], transform=negative)
+    _, of_view = count(layer("seen"), [3], transform=negative)
+    np.testing.assert_array_equal(of_picture, [0, 1, 2])
+    np.testing.assert_array_equal(of_view, [0, 1, 2])  # by counting downwards
+    _, of_both = count(2 * layer("input") + layer("seen"), [3], transform=negative)
+    np.testing.assert_array_equal(of_both, [0, 1, 2])
+
+
+def far_below(images, relu):
+    """Pre-activations that a rectifier turns off."""
+    return {"on": relu(images - 100)}
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"), [("plain", 0), ("torchlight", 20 * ops.LEAK), ("lucid", ops.LUCID_STEPS)]
+)
+def test_a_relu_rule_governs_the_gradient_and_lucids_knows_the_step(rule, expected):
+    progress, _ = count(layer("on"), [5, 15], model=far_below, relu=rule)
+    np.testing.assert_allclose(progress.state.params, expected, rtol=1e-5)
+
+
+# What is not finite.
+
+
+def value_breaks(activations, limit):
+    t = activations["input"].mean()
+    return t + jnp.where(t >= limit, jnp.nan, 0)
+
+
+def value_overflows(activations, limit):
+    t = activations["input"].mean()
+    return t + jnp.where(t >= limit, jnp.inf, 0)
+
+
+def gradient_breaks(activations, limit):
+    t = activations["input"].mean()
+    root = jnp.sqrt(jnp.where(t == limit, t - limit, 1))  # infinitely steep at 0
+    return t + jnp.where(t == limit, root, 0)
+
+
+def bursting_sgd(limit):
+    """Gradient descent whose update is infinite once the parameter has reached a limit."""
+
+    def update(updates, state, params):
+        return jax.tree.map(lambda u, p: jnp.where(p >= limit, jnp.inf, -u), updates, params), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+BURSTING = bursting_sgd(7)
+FAILURES = [
+    # At the seventh update, the objective has been seen to be finite for a parameter of 0 to `good`.
+    pytest.param(objective(value_breaks, 7.0), SGD, 6, 7, id="objective is NaN"),
+    pytest.param(objective(value_overflows, 7.0), SGD, 6, 7, id="objective is infinite"),
+    pytest.param(objective(gradient_breaks, 7.0), SGD, 7, 7, id="gradient is infinite"),
+    pytest.param(layer("input"), BURSTING, 7, 8, id="update is infinite"),
+]
+
+
+@pytest.mark.parametrize("cuts", [[40], [7, 20], [8, 20], [1] * 9], ids=["in one go", "7 first", "8 first", "singly"])
+@pytest.mark.parametrize(("goal", "optimizer", "good", "step"), FAILURES)
+def test_the_loop_ends_where_something_is_not_finite_and_keeps_the_last_good_parameters(
+    goal, optimizer, good, step, cuts
+):
+    settings = COUNTING | {"optimizer": optimizer}
+    state, values = optimize.init(KEY, Counter(), optimizer), []
+    for steps in cuts:
+        before = int(state.step)
+        state, course, finite = optimize.advance(state, see, goal, KEY, steps, relu=None, **settings)
+        values.extend(np.asarray(course)[: int(state.step) - before])
+        if not finite:
+            break
+    assert not bool(finite)
+    assert float(state.params) == good
+    assert int(state.step) == step
+    np.testing.assert_array_equal(values, np.arange(step))
+
+
+@pytest.mark.parametrize(("goal", "optimizer", "good", "step"), FAILURES)
+def test_all_is_well_up_to_the_step_that_fails(goal, optimizer, good, step):
+    progress, values = count(goal, [min(step, 7)], optimizer=optimizer)
+    assert bool(progress.finite)
+    assert float(progress.state.params) == 7
+    np.testing.assert_array_equal(values, np.arange(7))
+
+
+# Batches of renders.
+
+
+def test_each_lane_of_vmap_is_its_lone_render():
+    goals = channel("b", jnp.array([3, 0, 11])) - 0.5 * neuron("a", 2, batch=1)
+    axes = jax.tree.map(lambda leaf: 0 if np.ndim(leaf) else None, goals)
+    keys = jax.random.split(KEY, 3)
+    states = jax.vmap(lambda key: optimize.init(key, IMAGE, ADAM))(keys)
+
+    def render(state, goal, key):
+        return optimize.advance(state, MODEL, goal, key, 10, **SETTINGS)
+
+    lanes = jax.vmap(render, in_axes=(0, axes, 0))(states, goals, keys)
+    for i, index in enumerate((3, 0, 11)):
+        state, lane = jax.tree.map(lambda leaf, i=i: leaf[i], (states, lanes))
+        lone, values = run(state, [10], goal=channel("b", index) - 0.5 * neuron("a", 2, batch=1), key=keys[i])
+        assert int(lane.state.step) == 10
+        np.testing.assert_allclose(lane.values[:10], values, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(decode(lane.state.params), decode(lone.state.params), atol=1e-3)
+
+
+def test_a_lane_that_fails_ends_alone():
+    limits = jnp.array([3.0, 100.0, 7.0])
+    state = optimize.init(KEY, Counter(), SGD)
+
+    def render(limit):
+        return optimize.advance(state, see, objective(value_breaks, limit), KEY, 10, relu=None, **COUNTING)
+
+    lanes = jax.vmap(render)(limits)
+    np.testing.assert_array_equal(lanes.finite, [False, True, False])
+    np.testing.assert_array_equal(lanes.state.step, [3, 10, 7])
+    np.testing.assert_array_equal(lanes.state.params, [2, 10, 6])
+    for course, steps in zip(lanes.values, (3, 10, 7), strict=True):
+        np.testing.assert_array_equal(course[:steps], np.arange(steps))
+
+
+# Checks before anything is compiled.
+
+
+class WithRelu(nnx.Module):
+    def __call__(self, images, *, relu=jax.nn.relu):
+        return {"on": relu(images)}
+
+
+@pytest.mark.parametrize(
+    ("model", "accepts"),
+    [
+        pytest.param(MODEL, False, id="function without"),
+        pytest.param(far_below, True, id="function with"),
+        pytest.param(functools.partial(far_below), True, id="partial"),
+        pytest.param(jax.jit(far_below), True, id="jitted"),
+        pytest.param(NnxNet(*weights()), False, id="nnx without"),
+        pytest.param(WithRelu(), True, id="nnx with"),
+        pytest.param(EquinoxNet(*weights()), False, id="equinox without"),
+        pytest.param(dict, False, id="without a signature"),
+        pytest.param(97, False, id="no function"),
+    ],
+)
+def test_a_model_accepts_a_relu_if_it_has_that_keyword(model, accepts):
+    assert optimize.accepts_relu(model) is accepts
+
+
+def test_check_gives_the_shape_of_the_pictures_and_runs_no_model():
+    model, traces = counted(MODEL)
+    assert optimize.check(model, GOAL, IMAGE, TRANSFORM, None) == (2, 16, 16, 3)
+    assert optimize.check(far_below, layer("on"), pixel_image((8, 9)), None, "lucid") == (1, 8, 9, 3)
+    assert traces == [(2, 18, 18, 3)]
+
+
+@dataclasses.dataclass
+class Unhashable:
+    def init(self, key):
+        return jnp.zeros((1, 2, 2, 3))
+
+    def decode(self, params):
+        return params
+
+    def __call__(self, key, images):
+        return images
+
+
+@dataclasses.dataclass(frozen=True)
+class Blank:
+    shape: tuple[int, ...]
+
+    def init(self, key):
+        return jnp.zeros(self.shape)
+
+    def decode(self, params):
+        return params
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        pytest.param({"model": 97}, TypeError, "a model is a function of images .* not 97", id="model is no function"),
+        pytest.param(
+            {"model": lambda images: (images, images)}, TypeError, r"a model returns a mapping .* \(", id="tuple"
+        ),
+        pytest.param({"model": lambda images: images}, TypeError, "a model returns a mapping", id="array"),
+        pytest.param({"model": lambda images: None}, TypeError, "a model returns a mapping .* None", id="nothing"),
+        pytest.param({"model": lambda images: {"a": [images]}}, TypeError, "a model returns a mapping", id="lists"),
+        pytest.param({"image": Blank((4, 4, 3))}, TypeError, r"decodes to \[N, H, W, 3\], .* \[4, 4, 3\]", id="3-D"),
+        pytest.param(
+            {"image": Blank((1, 4, 4, 4))}, TypeError, r"decodes to \[N, H, W, 3\], .* \[1, 4, 4, 4\]", id="4 colours"
+        ),
+        pytest.param({"image": Unhashable()}, TypeError, r"image must be hashable.*Unhashable\(\)", id="image"),
+        pytest.param(
+            {"transform": Unhashable()}, TypeError, r"transforms must be hashable.*Unhashable\(\)", id="transform"
+        ),
+        pytest.param({"relu": "lucid"}, TypeError, "this model has no keyword `relu`", id="relu for a model without"),
+        pytest.param({"relu": "leaky"}, ValueError, "unknown ReLU rule 'leaky'; choose", id="unknown relu"),
+        pytest.param(
+            {"model": far_below, "objective": layer("on"), "relu": "leaky"},
+            ValueError,
+            "unknown ReLU rule 'leaky'; choose 'torchlight', 'lucid' or 'plain'",
+            id="unknown relu for a model with",
+        ),
+        pytest.param({"objective": layer("c")}, ValueError, "unknown layer 'c'", id="layer"),
+        pytest.param({"objective": layer("inputs")}, ValueError, "did you mean 'input'", id="nearest layer"),
+        pytest.param({"objective": channel("b", 20)}, IndexError, "from 0 to 19", id="channel"),
+        pytest.param({"objective": neuron("a", 0, (3, 9))}, IndexError, "no column of a .* 0 to 8", id="position"),
+        pytest.param({"objective": layer("a", batch=2)}, IndexError, "from 0 to 1", id="picture"),
+    ],
+)
+def test_check_refuses_what_does_not_fit_and_says_why(changes, error, message):
+    given = {"model": MODEL, "objective": GOAL, "image": IMAGE, "transform": TRANSFORM, "relu": None} | changes
+    with pytest.raises(error, match=message):
+        optimize.check(**given)
+
+
+def test_an_objective_that_passes_the_check_can_be_advanced():
+    goal = objective(lambda activations: 1.5)
+    optimize.check(see, goal, Counter(), None, None)
+    progress, values = count(goal, [2])
+    np.testing.assert_array_equal(values, [1.5, 1.5])
+    assert float(progress.state.params) == 0

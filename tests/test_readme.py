@@ -1,0 +1,77 @@
+"""The README: its examples run as they stand, with fewer steps, and its pictures are those it says."""
+
+import re
+import shlex
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from lightjax import imageio
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+COMMANDS = re.findall(r"^\$ (lightjax .+)$", README, re.MULTILINE)
+
+
+@pytest.fixture
+def offline(tmp_path, googlenet_file, monkeypatch) -> Path:
+    """A folder to work in, with the weights at home, an empty cache, and a network that leads nowhere."""
+    monkeypatch.setenv("LIGHTJAX_HOME", str(googlenet_file.parent))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_the_examples_in_python_run_one_after_the_other(offline):
+    """As in a notebook that is run from top to bottom, with at most two steps each."""
+    cut = """
+        import lightjax
+        full = lightjax.visualize
+        def visualize(objective, *, steps=2048, **rest):
+            return full(objective, steps=min(steps, 2), progress=False, **rest)
+        lightjax.visualize = visualize
+    """
+    code = "\n".join([textwrap.dedent(cut), *PYTHON])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert (offline / "mixed4a_97.png").exists()
+    assert (offline / "pair.png").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_commands_run_without_a_network(command, offline, googlenet_file):
+    arguments = shlex.split(command)
+    program = [str(Path(sys.executable).parent / arguments[0]), *arguments[1:]]
+    if "convert" in program:
+        program[2] = str(googlenet_file)
+    if "render" in program:
+        program = [re.sub(r"^32,128$", "1,2", p) for p in program] + ["--steps", "2", "-q"]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=600)
+    wrong = "mixed4z" in command
+    assert done.returncode == (2 if wrong else 0), done.stderr
+    if wrong:
+        assert done.stderr in README
+
+
+def test_every_picture_is_there_and_small():
+    pictures = re.findall(r"!\[.+?\]\((.+?)\)", README)
+    assert len(pictures) >= 4
+    for picture in pictures:
+        assert (ROOT / picture).stat().st_size < 500_000
+
+
+@pytest.mark.parametrize("steps", [32, 128, 512])
+def test_the_pictures_of_the_command_were_made_by_it(steps):
+    name = "mixed4a_97.png" if steps == 512 else f"mixed4a_97_{steps}.png"
+    settings = imageio.read_settings(ROOT / "docs" / name)
+    assert settings["objective"] == "channel('mixed4a', 97)"
+    assert settings["steps"] == steps
+    assert settings["model"].startswith("bvlc_googlenet@")
