@@ -4,8 +4,11 @@ Errors are one line on standard error and exit code 2. Arguments are read by Typ
 completion out of this file.
 """
 
+import ast
+import dataclasses
 import re
 import sys
+import types
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -25,7 +28,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command and exit: with 0, with 2 after an error, with 130 after Ctrl-C."""
     command = typer.main.get_command(app)
     try:
-        code = command.main(list(arguments or sys.argv[1:]) or ["--help"], prog_name="lightjax", standalone_mode=False)
+        code = command.main(
+            list(sys.argv[1:] if arguments is None else arguments) or ["--help"],
+            prog_name="lightjax",
+            standalone_mode=False,
+        )
+    except (KeyboardInterrupt, typer.Abort):
+        print("lightjax: interrupted", file=sys.stderr)
+        code = 130
     except Exception as error:
         message = _message(error)
         if message is None:
@@ -37,13 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _message(error: Exception) -> str | None:
     """What to say about an error that a user can mend; None for one that is our own."""
-    from lightjax import NonFiniteError, WeightsError
+    from lightjax import WeightsError
 
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if hasattr(error, "format_message"):  # Typer's own
         return " ".join(error.format_message().split())  # type: ignore[attr-defined]
-    known = (ValueError, TypeError, IndexError, ImportError, OSError, NonFiniteError, WeightsError)
+    known = (ValueError, TypeError, IndexError, ImportError, OSError, ArithmeticError, WeightsError)
     return " ".join(str(error).split()) if isinstance(error, known) else None
 
 
@@ -81,32 +91,49 @@ def render(
 ) -> int:
     """Render a picture that excites what OBJECTIVE names."""
     import lightjax
-    from lightjax import imageio
+    from lightjax import imageio, weights
 
     made = {} if like is None else _settings_of(imageio.read_settings(like), like)
-    if objective is None and like is None:
+    if objective is None and not made:
         raise ValueError("say what to render, such as mixed4a:97, or give --like FILE")
+    defaults = {
+        "steps": 2048,
+        "snapshots": [],
+        "seed": 0,
+        "model": weights.DEFAULT,
+        "lr": 0.05,
+        "relu": None,
+        "image": lightjax.fourier_image(),
+        "transforms": lightjax.transforms.DEFAULT,
+    }
     given = {
         "objective": objective,
         "steps": steps,
-        "size": None if size is None else _size(size),
+        "snapshots": None if snapshots is None else _numbers(snapshots, "--snapshots"),
         "seed": seed,
         "model": model,
         "lr": lr,
-        "snapshots": None if snapshots is None else _numbers(snapshots, "--snapshots"),
-        "batch": batch,
         "relu": relu,
-        "transforms": transforms,
     }
-    defaults = {"steps": 2048, "size": (224, 224), "seed": 0, "lr": 0.05, "snapshots": [], "batch": 1}
-    chosen = defaults | {"model": None, "relu": None, "transforms": True} | made
-    chosen |= {name: value for name, value in given.items() if value is not None}
+    chosen = defaults | made | {name: value for name, value in given.items() if value is not None}
+    if snapshots is None:
+        chosen["snapshots"] = [s for s in chosen["snapshots"] if s <= chosen["steps"]]
+    if size is not None:
+        height, width = lightjax.images.height_and_width(_size(size))
+        chosen["image"] = dataclasses.replace(chosen["image"], height=height, width=width)
+    if batch is not None:
+        lightjax.fourier_image(batch=batch)  # checks it
+        chosen["image"] = dataclasses.replace(chosen["image"], batch=batch)
+    if transforms is not None:
+        chosen["transforms"] = lightjax.transforms.DEFAULT if transforms else None
 
-    output = output or Path(re.sub(r"[^\w.]+", "_", chosen["objective"]).strip("_") + ".png")
+    output = output or Path(re.sub(r"[^\w.]+", "_", chosen["objective"]).strip("_")[:80] + ".png")
     imageio.file_format(output)
+    if output.is_dir():
+        raise IsADirectoryError(f"{output} is a folder, not a picture to write")
     if not output.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {output.parent} to write {output.name} to")
-    network = lightjax.load_model(chosen["model"]) if chosen["model"] else lightjax.load_model()
+    network = lightjax.load_model(chosen["model"])
     if model is None and made and network.source != made["source"]:
         raise ValueError(f"{like} was made with {made['source']}, but here {chosen['model']} is {network.source}")
     try:
@@ -114,8 +141,8 @@ def render(
             chosen["objective"],
             steps=chosen["steps"],
             model=network,
-            image=lightjax.fourier_image(chosen["size"], batch=chosen["batch"]),
-            transforms=lightjax.transforms.DEFAULT if chosen["transforms"] else None,
+            image=chosen["image"],
+            transforms=chosen["transforms"],
             optimizer=chosen["lr"],
             relu=chosen["relu"],
             snapshots=chosen["snapshots"],
@@ -124,7 +151,8 @@ def render(
         )
     except lightjax.NonFiniteError as error:
         error.result.save(output)
-        raise ArithmeticError(f"{error}, saved as {output}") from error
+        error.result.save_snapshots(output)
+        raise ArithmeticError(f"{error} (saved as {output})") from error
     result.save(output)
     for file in [output, *result.save_snapshots(output)]:
         print(file)
@@ -181,46 +209,76 @@ def convert(
 
     output = output or source.with_suffix(".safetensors")
     architecture, skipped = weights.convert(source, output)
+    count = 0
+    if verify:
+        try:
+            count = weights.verify(source, output)
+        except Exception:
+            output.unlink()
+            raise
     print(f"{output}: {architecture.name}, {architecture.classes or 'no'} classes")
     if skipped:
         print(f"left out {len(skipped)} tensors of auxiliary classifiers: {', '.join(skipped)}")
     if verify:
-        print(f"verified: all {weights.verify(source, output)} tensors come back bit for bit")
+        print(f"verified: all {count} tensors come back bit for bit")
 
 
 def _settings_of(settings: dict, file: Path) -> dict:
     """The options that make a picture again, from the settings that it carries."""
-    import lightjax
+    from lightjax import images, transforms
 
-    size, transforms = tuple(settings["size"]), settings["transforms"]
-    batch = int(re.search(r"batch=(\d+)|$", settings["image"])[1] or 1)  # type: ignore[index]
-    optimizer = re.fullmatch(r"adam\((.+)\)", settings["optimizer"])
-    foreign = [
-        f"{name}={settings[name]}"
-        for name, known in (
-            ("objective", not settings["objective"].startswith("objective(")),
-            ("image", settings["image"] == repr(lightjax.fourier_image(size, batch=batch))),
-            ("transforms", transforms in (repr(lightjax.transforms.DEFAULT), "None")),
-            ("optimizer", optimizer is not None),
-            ("model", "@" in settings["model"]),
-        )
-        if not known
-    ]
-    if foreign or optimizer is None:
-        raise ValueError(f"{file} was made from Python with {', '.join(foreign)}, which the command line cannot repeat")
-    return {
-        "objective": settings["objective"],
-        "steps": settings.get("interrupted", settings["steps"]),
-        "snapshots": [s for s in settings["snapshots"] if s <= settings.get("interrupted", s)],
-        "size": size,
-        "seed": settings["seed"],
-        "model": settings["model"].partition("@")[0],
-        "source": settings["model"],
-        "lr": float(optimizer[1]),
-        "batch": batch,
-        "relu": settings["relu"],
-        "transforms": transforms != "None",
-    }
+    try:
+        image = _rebuild(settings["image"], images)
+        moves = None if settings["transforms"] == "None" else _rebuild(settings["transforms"], transforms)
+        optimizer = re.fullmatch(r"adam\((.+)\)", settings["optimizer"])
+        parts = {
+            "objective": not settings["objective"].startswith("objective("),
+            "image": image is not None,
+            "transforms": moves is not None or settings["transforms"] == "None",
+            "optimizer": optimizer is not None,
+            "model": "@" in settings["model"],
+        }
+        foreign = [f"{name}={settings[name]}" for name, known in parts.items() if not known]
+        if foreign or optimizer is None:
+            raise ValueError(
+                f"{file} was made from Python with {', '.join(foreign)}, which the command line cannot repeat"
+            )
+        steps = settings.get("interrupted", settings["steps"])
+        return {
+            "objective": settings["objective"],
+            "steps": steps,
+            "snapshots": [s for s in settings["snapshots"] if s <= steps],
+            "seed": settings["seed"],
+            "model": settings["model"].partition("@")[0],
+            "source": settings["model"],
+            "lr": float(optimizer[1]),
+            "relu": settings["relu"],
+            "image": image,
+            "transforms": moves,
+        }
+    except KeyError as error:
+        raise ValueError(f"{file} was made by another version of lightjax: its settings lack {error}") from error
+
+
+def _rebuild(text: str, module: types.ModuleType):
+    """Read back the printed form of one of a module's frozen dataclasses; None if it is something else."""
+
+    def build(node: ast.expr):
+        match node:
+            case ast.Call(func=ast.Name(id=name), args=[], keywords=keywords):
+                kind = getattr(module, name)
+                if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
+                    raise AttributeError(name)
+                return kind(**{str(keyword.arg): build(keyword.value) for keyword in keywords})
+            case ast.Tuple(elts=items):
+                return tuple(build(item) for item in items)
+            case _:
+                return ast.literal_eval(node)
+
+    try:
+        return build(ast.parse(text, mode="eval").body)
+    except (SyntaxError, ValueError, TypeError, AttributeError):
+        return None
 
 
 def _size(text: str) -> tuple[int, int]:

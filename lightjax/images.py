@@ -142,7 +142,7 @@ def _to_rgb(t: Array, decorrelate: bool) -> Array:
 
 def _normal(key: Array, batch: int, shape: tuple[int, ...]) -> Array:
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(batch))
-    return jax.vmap(lambda k: jax.random.normal(k, shape))(keys)
+    return jax.vmap(lambda k: jax.random.normal(k, shape, jnp.float32))(keys)
 
 
 def _count(batch: int) -> int:

@@ -10,6 +10,7 @@ References:
 
 import dataclasses
 import functools
+import types
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
@@ -249,7 +250,7 @@ def layers(architecture: Architecture) -> tuple[Layer, ...]:
 
 
 @functools.lru_cache
-def parameter_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
+def parameter_shapes(architecture: Architecture) -> Mapping[str, tuple[int, ...]]:
     """Shapes of all parameters, by names such as "conv2d0/kernel" and "softmax2_pre_activation_matmul/bias"."""
     channels = {"input": 3} | {node.name: node.channels for node in graph(architecture)}
     shapes: dict[str, tuple[int, ...]] = {}
@@ -261,7 +262,7 @@ def parameter_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
         elif node.op == "linear":
             shapes[f"{name}/kernel"] = (inputs, node.channels)
             shapes[f"{name}/bias"] = (node.channels,)
-    return shapes
+    return types.MappingProxyType(shapes)
 
 
 class Affine(nnx.Module):

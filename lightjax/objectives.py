@@ -52,7 +52,7 @@ class Objective:
         return _combine(_add, self, other)
 
     def __radd__(self, other):
-        return self if isinstance(other, int) and other == 0 else _combine(_add, other, self)
+        return self if type(other) is int and other == 0 else _combine(_add, other, self)
 
     def __sub__(self, other):
         return _combine(_sub, self, other)
@@ -203,6 +203,7 @@ def check(objective: Objective, activations: Mapping[str, jax.ShapeDtypeStruct])
       IndexError: If a channel, position or picture is out of range.
     """
     value = jax.eval_shape(lambda a: objective(_Named(a)), dict(activations))
+    jax.eval_shape(lambda o, a: o(_Named(a)), objective, dict(activations))  # as it will be compiled: all leaves traced
     if not isinstance(value, jax.ShapeDtypeStruct) or value.shape or not jnp.issubdtype(value.dtype, jnp.floating):
         raise ValueError(f"an objective gives one real number, but {objective!r} gives {value!r}")
 
@@ -321,7 +322,10 @@ def _optional(value, what: str):
 
 # The string form. Terms are spelled out as calls, then read as a Python expression of which only arithmetic, numbers,
 # lists, and calls of these functions are allowed.
-_FORM = "write a layer ('mixed4a'), a channel ('mixed4a:97'), or arithmetic of such terms"
+_FORM = (
+    "write a layer ('mixed4a'), a channel ('mixed4a:97'), or arithmetic of such terms with spaces around its operators "
+    "('mixed4a:97 - mixed4b:3')"
+)
 _LAYER = r"[A-Za-z_][\w./]*"
 _TERM = re.compile(rf"""'[^']*'|"[^"]*"|(?<![\w:.])({_LAYER}):([^\s:+*/()'"]+)(?::([^\s:+*/()'"]+))?""")
 _PRECEDENCE = {_add: ("+", 1), _sub: ("-", 1), _mul: ("*", 2), _div: ("/", 2), _pow: ("**", 4)}
@@ -347,12 +351,17 @@ def _spell_out(match: re.Match) -> str:
     if bounds := re.fullmatch(r"(\d+)-(\d+)", channels):
         first, last = int(bounds[1]), int(bounds[2])
         if last < first:
-            raise ValueError(f"the range {channels!r} runs backwards; write {last}-{first}")
+            raise ValueError(f"the range {channels!r} runs backwards; write {last}-{first}, or ' - ' to subtract")
+        if last - first >= 100_000:
+            raise ValueError(f"the range {channels!r} is longer than any layer")
         index: int | list[int] = list(range(first, last + 1))
     elif re.fullmatch(r"\d+(,\d+)*", channels):
         index = [int(c) for c in channels.split(",")] if "," in channels else int(channels)
     else:
-        raise ValueError(f"{channels!r} is no channel of {name!r}; write a number, a list '97,143' or a range '90-99'")
+        raise ValueError(
+            f"{channels!r} is no channel of {name!r}; write a number, a list '97,143' or a range '90-99', and spaces "
+            "around the operators of arithmetic"
+        )
     if position is None:
         return f"channel({name!r}, {index!r})"
     if not position.isdecimal():

@@ -7,9 +7,10 @@ loop is cut, and the host can stop between chunks to show progress, take snapsho
 
 import functools
 import inspect
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import flax.errors
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,7 +23,11 @@ from lightjax.objectives import Objective
 from lightjax.transforms import Transform
 
 Model = Callable[..., Mapping[str, Array]]
-"""Images `[N, H, W, 3]` in [0, 1] to named activations. With a keyword `relu`, its rectifiers can be chosen."""
+"""Images `[N, H, W, 3]` in [0, 1] to named activations. With a keyword `relu`, its rectifiers can be chosen.
+
+The arrays of a pytree (an nnx or Equinox module) are data. A function is compiled once, as by `jax.jit`: what it closes
+over is frozen then, and a changed closure needs a new function.
+"""
 
 CHUNK = 128
 """Most steps that one call of `advance` makes."""
@@ -122,7 +127,14 @@ def _advance(state, arrays, objective, key, steps, structure, image, transform, 
         made, (state, values, _) = carry
         value, gradient = jax.value_and_grad(climb)(state.params, state.step)
         descent = jax.tree.map(jnp.negative, gradient)
-        updates, opt_state = optimizer.update(descent, state.opt_state, state.params)
+        updates, opt_state = optax.with_extra_args_support(optimizer).update(
+            descent,
+            state.opt_state,
+            state.params,
+            value=-value,
+            grad=descent,
+            value_fn=lambda params: -climb(params, state.step),
+        )
         finite = jnp.isfinite(value)
         good = jax.tree.map(lambda a, b: jnp.where(finite, a, b), state.params, state.previous)
         for leaf in jax.tree.leaves(gradient):
@@ -166,19 +178,26 @@ def check(
         raise TypeError(f"an image has two functions, init and decode, as lj.fourier_image() has; this is {image!r}")
     if transform is not None and not callable(transform):
         raise TypeError(f"transforms are a function of a key and images, or None, not {transform!r}")
-    for part, name in ((image, "image"), (transform, "transforms")):
-        if not isinstance(part, Hashable):
-            raise TypeError(f"{name} must be hashable, such as a frozen dataclass, to share compilations: {part!r}")
+    shown = ((image, "image", repr(image)), (transform, "transforms", repr(transform)))
+    for part, name, what in (*shown, (_partition(model)[1], "a model", type(model).__name__)):
+        try:
+            hash(part)
+        except TypeError as error:
+            raise TypeError(f"{name} must be hashable, as functions and frozen dataclasses are: {what}") from error
     rule = None if relu is None else ops.rectifier(relu)
     if rule is not None and not accepts_relu(model):
         raise TypeError("this model has no keyword `relu`, so its rectifiers cannot be chosen; leave relu=None")
     key = jax.random.key(0)
     params = jax.eval_shape(image.init, key)
     pictures = jax.eval_shape(image.decode, params)
-    if pictures.ndim != 4 or pictures.shape[-1] != 3:
-        raise TypeError(f"an image decodes to [N, H, W, 3], but {image!r} gives {list(pictures.shape)}")
+    if pictures.ndim != 4 or pictures.shape[-1] != 3 or pictures.dtype != jnp.float32:
+        given = f"{pictures.dtype} {list(pictures.shape)}"
+        raise TypeError(f"an image decodes to float32 [N, H, W, 3], but {image!r} gives {given}")
     view = pictures if transform is None else jax.eval_shape(transform, key, pictures)
-    found = jax.eval_shape((lambda x: model(x)) if rule is None else (lambda x: model(x, relu=rule)), view)
+    try:
+        found = jax.eval_shape((lambda x: model(x)) if rule is None else (lambda x: model(x, relu=rule)), view)
+    except flax.errors.TraceContextError as error:
+        raise TypeError("this model changes its own state when it is called; call its eval() first") from error
     if not isinstance(found, Mapping) or not all(hasattr(a, "shape") for a in found.values()):
         raise TypeError(f"a model returns a mapping from names to activations, but this one returns {found!r}")
     objectives.check(objective, {**found, "input": pictures})

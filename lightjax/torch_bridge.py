@@ -9,6 +9,7 @@ import importlib.util
 import os
 import pickle
 import re
+import types
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -158,14 +159,14 @@ def scheme_of(tensors: Mapping[str, np.ndarray]) -> str:
 
 
 @functools.lru_cache
-def _keys(architecture: Architecture, scheme: str) -> dict[str, tuple[str, tuple[int, ...]]]:
+def _keys(architecture: Architecture, scheme: str) -> Mapping[str, tuple[str, tuple[int, ...]]]:
     """Parameter name and shape in lightjax for each key of a state dict."""
     parts = {"kernel": "weight", "bias": "bias"}
     keys = {}
     for name, shape in inception.parameter_shapes(architecture).items():
         layer, _, part = name.partition("/")
         keys[f"{_key(layer, scheme)}.{parts[part]}"] = (name, shape)
-    return keys
+    return types.MappingProxyType(keys)
 
 
 def _key(layer: str, scheme: str) -> str:

@@ -218,7 +218,7 @@ def _bilinear(image: Array, matrix: Array, size: tuple[int, int], value: float) 
     """Sample `[H, W, C]` at the affine image of a grid of another size; beyond the edge lies one grey."""
     height, width, channels = image.shape
     rows, columns = jnp.arange(size[0], dtype=image.dtype)[:, None], jnp.arange(size[1], dtype=image.dtype)
-    y, x = (m[0] * rows + m[1] * columns + m[2] for m in matrix[:2])
+    y, x = (m[0] * rows + m[1] * columns + m[2] for m in matrix[:2].astype(image.dtype))
     # A border of one pixel carries the grey; all that lies farther out is clipped onto it.
     y, x = jnp.clip(y, -1, height) + 1, jnp.clip(x, -1, width) + 1
     top = jnp.minimum(jnp.floor(y).astype(jnp.int32), height)

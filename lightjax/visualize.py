@@ -6,7 +6,7 @@ import importlib.metadata
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ _CHUNK_SECONDS = 0.25
 """Time between looks at the clock, the progress bar and the keyboard."""
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class Result:
     """A finished render; it shows itself in a notebook.
 
@@ -86,7 +86,7 @@ class Result:
 
 
 class NonFiniteError(ArithmeticError):
-    """An objective or a gradient that was infinite or not a number.
+    """An objective or a gradient that was infinite or not a number; the last good pictures are in `result`.
 
     Attributes:
       step: The step that failed, counted from 1.
@@ -96,8 +96,8 @@ class NonFiniteError(ArithmeticError):
     def __init__(self, step: int, result: Result):
         """Name the step and keep the result."""
         super().__init__(
-            f"the objective or its gradient was not finite at step {step}; a smaller learning rate may help. "
-            "The last good picture is kept (`.result` of this error)"
+            f"the objective or its gradient was not finite at step {step}, and the last good picture is kept; "
+            "a smaller learning rate may help"
         )
         self.step = step
         self.result = result
@@ -112,7 +112,7 @@ def visualize(
     transforms: Transform | None = transforms.DEFAULT,
     optimizer: optax.GradientTransformation | float | None = None,
     relu: str | None = None,
-    snapshots: Sequence[int] = (),
+    snapshots: Iterable[int] = (),
     seed: int = 0,
     size: Size = 224,
     progress: bool = True,
@@ -120,6 +120,8 @@ def visualize(
     """Optimise a picture until it excites what the objective names.
 
     The same arguments give the same bytes on the same device. Ctrl-C returns what there is, marked as interrupted.
+    Functions given as model, objective or transform are compiled once, as by `jax.jit`: what they close over is frozen
+    at their first use.
 
     Args:
       objective: "layer:channel" and its relatives (see `parse`), an `Objective`, or a function of the activations.
@@ -146,18 +148,14 @@ def visualize(
     """
     # What was given, checked and completed.
     goal = objectives.as_objective(objective)
-    stops = _stops(steps, snapshots)
+    snapshots = _snapshots(snapshots, steps)
     if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not 0 <= seed < 2**32:
         raise ValueError(f"seed is a whole number from 0 to 4294967295, not {seed!r}")
     if image is None:
         image = images.fourier_image(size)
-    elif size != 224:
+    elif images.height_and_width(size) != (224, 224):
         raise ValueError("size is that of the default image; with image=..., give the size to the image")
-    if optimizer is None or isinstance(optimizer, int | float):
-        rate = 0.05 if optimizer is None else float(optimizer)
-        optimizer, described = adam(rate), f"adam({rate})"
-    else:
-        described = "custom"
+    optimizer, described = _optimizer(optimizer)
     if model is None or isinstance(model, str | os.PathLike):
         model = weights.load_model(weights.DEFAULT if model is None else model)
     if relu is None and optimize.accepts_relu(model):
@@ -167,7 +165,7 @@ def visualize(
         "lightjax": importlib.metadata.version("lightjax"),
         "objective": repr(goal),
         "steps": int(steps),
-        "snapshots": stops[:-1],
+        "snapshots": snapshots,
         "seed": int(seed),
         "model": getattr(model, "source", "") or getattr(model, "__name__", type(model).__name__),
         "size": [height, width],
@@ -180,6 +178,9 @@ def visualize(
 
     init_key, key = jax.random.split(jax.random.key(seed))
     state = optimize.init(init_key, image, optimizer)
+    first = _decode(image, state.params)
+    if not (first.min() >= 0 and first.max() <= 1):
+        raise ValueError(f"an image decodes to values in [0, 1], but {image!r} gives {first.min()} to {first.max()}")
     advance = functools.partial(
         optimize.advance,
         model=model,
@@ -191,7 +192,7 @@ def visualize(
         relu=relu,
     )
     kept: dict[int, np.ndarray] = {}
-    values: list[np.ndarray] = []
+    values = np.zeros(0, np.float32)
 
     def result(interrupted: bool = False) -> Result:
         pictures = _decode(image, state.params)
@@ -200,23 +201,23 @@ def visualize(
         return wrap(pictures, interrupted)
 
     def wrap(pictures: np.ndarray, interrupted: bool) -> Result:
-        made = {"interrupted": int(state.step)} if interrupted else {}
-        course = np.concatenate([np.zeros(0, np.float32), *values])[: int(state.step)]
-        return Result(pictures, kept, course, int(seed), settings | made, interrupted)
+        ended = {"interrupted": int(state.step)} if interrupted else {}
+        return Result(pictures, kept, values[: int(state.step)], int(seed), settings | ended, interrupted)
 
     pace = _Pace()
     with _bar(int(steps), progress) as bar:
         try:
-            for stop in stops:
+            for stop in [*snapshots, int(steps)]:
                 while (done := int(state.step)) < stop:
                     chunk = pace.next(stop - done)
-                    state, course, finite = advance(state, steps=chunk)
-                    values.append(np.asarray(course)[:chunk])
+                    made = advance(state, steps=chunk)
+                    course = np.concatenate([values, np.asarray(made.values)[:chunk]])  # waits for the device
+                    state, values = made.state, course
                     pace.made(chunk)
                     bar.update(int(state.step) - done)
-                    if not finite:
+                    if not made.finite:
                         raise NonFiniteError(int(state.step) + 1, result())
-                    bar.set_postfix(objective=f"{values[-1][-1]:.4g}", refresh=False)
+                    bar.set_postfix(objective=f"{values[-1]:.4g}", refresh=False)
                 if stop in snapshots:
                     kept[stop] = result().images
         except KeyboardInterrupt:
@@ -234,6 +235,16 @@ def adam(learning_rate: float) -> optax.GradientTransformation:
     if not math.isfinite(learning_rate) or learning_rate <= 0:
         raise ValueError(f"a learning rate is a positive number, not {learning_rate!r}")
     return optax.adam(learning_rate)
+
+
+def _optimizer(given) -> tuple[optax.GradientTransformation, str]:
+    """An optimiser from what the caller gave, and what to call it in the settings."""
+    if isinstance(given, optax.GradientTransformation):
+        return given, "custom"
+    rate = 0.05 if given is None else given
+    if isinstance(rate, bool | str) or np.shape(rate) != () or not np.issubdtype(np.asarray(rate).dtype, np.number):
+        raise TypeError(f"an optimizer is one of optax's, or a learning rate for Adam, not {given!r}")
+    return adam(float(rate)), f"adam({float(rate)})"
 
 
 class _Pace:
@@ -255,15 +266,18 @@ class _Pace:
             self._seconds = (time.perf_counter() - self._start) / steps
 
 
-def _stops(steps: int, snapshots: Sequence[int]) -> list[int]:
-    """Where to halt, in order: at each snapshot and at the end."""
+def _snapshots(snapshots: Iterable[int], steps: int) -> list[int]:
+    """The snapshots, checked and in order."""
+    if not isinstance(snapshots, Iterable):
+        raise TypeError(f"snapshots are several numbers of steps, such as (128, 512), not {snapshots!r}")
+    snapshots = list(snapshots)
     for number in (steps, *snapshots):
         if not isinstance(number, int | np.integer) or isinstance(number, bool) or number < 0:
             raise ValueError(f"steps and snapshots are whole numbers from 0 on, not {number!r}")
     late = [s for s in snapshots if s > steps]
     if late:
         raise ValueError(f"a snapshot after {late[0]} steps needs more than the {steps} steps asked for")
-    return [int(s) for s in sorted(set(snapshots))] + [int(steps)]
+    return [int(s) for s in sorted(set(snapshots))]
 
 
 def _decode(image: Image, params: Any) -> np.ndarray:

@@ -4,8 +4,8 @@ A weights file is a safetensors file of the parameters of `inception.parameter_s
 architecture they belong to, where they come from, and the sha256 of the file they were converted from.
 """
 
+import contextlib
 import difflib
-import functools
 import hashlib
 import importlib.metadata
 import json
@@ -107,11 +107,6 @@ def load_model(model: str | os.PathLike = DEFAULT) -> InceptionV1:
             path = _find(CHECKPOINTS[model])
         except ImportError as error:
             raise ImportError(f"{error}; {_OFFER}") from error
-        except OSError as error:
-            raise WeightsError(
-                f"cannot keep {model} in the cache folder ({error.strerror or error}); make room there, or choose "
-                "another one by the environment variable XDG_CACHE_HOME"
-            ) from error
         architecture = inception.ARCHITECTURES[model]
     else:
         path = Path(model)
@@ -122,12 +117,6 @@ def load_model(model: str | os.PathLike = DEFAULT) -> InceptionV1:
             raise WeightsError(f"there is no model or weights file {str(model)!r}; {hint}")
         if path.suffix in (".pth", ".pt"):
             raise WeightsError(f"{path} is a PyTorch checkpoint: convert it first, with 'lightjax convert {path}'")
-    return _load(path, architecture, path.stat().st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=4)
-def _load(path: Path, architecture: Architecture | None, modified: int) -> InceptionV1:
-    del modified  # tells apart two files that had the same path
     file = read(path)
     if architecture is None:
         architecture = file.architecture
@@ -206,8 +195,11 @@ def convert(source: str | os.PathLike, destination: str | os.PathLike, *, url: s
     Raises:
       ConversionError: If the checkpoint is not one of a known InceptionV1; nothing is written.
       FileNotFoundError: If there is no such checkpoint.
+      ValueError: If the weights file is not to be called .safetensors.
       OSError: If the weights file cannot be written.
     """
+    if Path(destination).suffix != ".safetensors":
+        raise ValueError(f"a weights file is called NAME.safetensors, not {str(destination)!r}")
     tensors = torch_bridge.read_checkpoint(source)
     architecture, parameters = torch_bridge.from_torch(tensors)
     digest = hashlib.sha256(Path(source).read_bytes()).hexdigest()
@@ -243,10 +235,10 @@ def verify(source: str | os.PathLike, converted: str | os.PathLike) -> int:
 
 
 def cache_folder() -> Path:
-    """The platform's cache folder for lightjax, made if it is not there (`~/.cache/lightjax` on Linux)."""
+    """The platform's cache folder for lightjax, which may not be there yet (`~/.cache/lightjax` on Linux)."""
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("lightjax", appauthor=False, ensure_exists=True))
+    return Path(platformdirs.user_cache_dir("lightjax", appauthor=False))
 
 
 def blob_id(data: bytes) -> str:
@@ -259,14 +251,31 @@ def _find(checkpoint: Checkpoint) -> Path:
     cache = cache_folder()
     home = os.environ.get("LIGHTJAX_HOME")
     folders = [Path(home).expanduser(), cache] if home else [cache]
+    if not folders[0].is_dir() and home:
+        raise WeightsError(f"the environment variable LIGHTJAX_HOME names {home!r}, which is no folder")
     for folder in folders:
         converted = folder / f"{checkpoint.stem}.safetensors"
         if converted.is_file():
             return converted
         original = folder / f"{checkpoint.stem}.pth"
         if original.is_file():
-            return _convert_once(original, cache)
-    return _download(checkpoint, cache)
+            with _kept(checkpoint, cache):
+                return _convert_once(original, cache)
+    with _kept(checkpoint, cache):
+        return _download(checkpoint, cache)
+
+
+@contextlib.contextmanager
+def _kept(checkpoint: Checkpoint, cache: Path):
+    """Make the cache folder, and say what to do if something cannot be kept in it."""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise WeightsError(
+            f"cannot keep {checkpoint.stem} in the cache folder {cache} ({error.strerror or error}); make room there, "
+            "or choose another one by the environment variable XDG_CACHE_HOME"
+        ) from error
 
 
 def _convert_once(original: Path, cache: Path) -> Path:

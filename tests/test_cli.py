@@ -90,6 +90,32 @@ def test_like_makes_the_same_picture_again_and_options_change_what_they_name(cap
     np.testing.assert_array_equal(pixels("x_3.png"), pixels("third.png"))
 
 
+def test_like_repeats_every_image_and_transform_of_the_library(capsys, folder):
+    import lightjax as lj
+
+    moves = lj.transforms.compose(lj.transforms.pad(3, 0.2), lj.transforms.random_scale([0.9, 1.2]))
+    image = lj.pixel_image((30, 20), batch=2, sd=0.1, decorrelate=False)
+    lj.visualize("mixed3a:5", image=image, transforms=moves, steps=3, snapshots=(2,), progress=False).save("x.png")
+    assert run(capsys, "render", "--like", "x.png", "-o", "again.png", "-q")[0] == 0
+    np.testing.assert_array_equal(pixels("x.png"), pixels("again.png"))
+    assert run(capsys, "render", "--like", "x.png", "--steps", "1", "-o", "short.png", "-q")[0] == 0
+    assert imageio.read_settings("short.png")["snapshots"] == []
+
+
+def test_an_objective_that_stops_being_finite_keeps_the_last_good_picture(capsys, folder):
+    code, _, errors = run(capsys, "render", "mixed3a:5 / (mixed3a:5 - mixed3a:5)", *SMALL, "-o", "x.png")
+    assert code == 2
+    assert re.fullmatch(r"lightjax: error: [^\n]+ step 1[^\n]+ \(saved as x.png\)\n", errors)
+    assert pixels("x.png").shape == (40, 32, 3)
+
+
+def test_a_long_objective_has_a_short_file_name(capsys, folder):
+    assert run(capsys, "render", "mixed3a:0-200", *SMALL, "--steps", "1")[0] == 0
+    (picture,) = folder.iterdir()
+    assert len(picture.name) < 100
+    assert run(capsys, "render", "--like", picture.name, "-q")[0] == 0
+
+
 def test_like_refuses_other_weights_and_pictures_made_from_python(capsys, folder, tmp_path, monkeypatch):
     import lightjax as lj
 
@@ -114,6 +140,7 @@ def test_like_refuses_other_weights_and_pictures_made_from_python(capsys, folder
         ("render mixed3a:256", "from 0 to 255"),
         ("render mixed3a:5 -o x.gif", ".png"),
         ("render mixed3a:5 -o nowhere/x.png", "there is no folder nowhere"),
+        ("render mixed3a:5 -o ../cache.png/..", "cannot tell the format"),
         ("render mixed3a:5 --size 0", "size is a positive number"),
         ("render mixed3a:5 --size big", "HEIGHTxWIDTH"),
         ("render mixed3a:5 --steps -1", "whole numbers from 0 on"),
@@ -201,7 +228,7 @@ def test_convert_to_a_full_disk_leaves_nothing(checkpoint, tmp_path):
         timeout=120,
     )
     assert done.returncode == 2
-    assert done.stderr == "lightjax: error: File too large\n"
+    assert done.stderr == f"lightjax: error: {tmp_path}/out.safetensors: File too large\n"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -223,4 +250,5 @@ def test_ctrl_c_saves_what_there_is(folder):
     assert b"interrupted after" in errors
     made = imageio.read_settings("x.png")["interrupted"]
     assert 0 < made < 1000000
+    assert f"interrupted after {made} of".encode() in errors
     assert [p.name for p in folder.iterdir()] == ["x.png"]

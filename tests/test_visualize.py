@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +19,7 @@ from PIL import Image
 
 import lightjax as lj
 from lightjax import imageio, optimize
+from lightjax.images import PixelImage
 from tests.parity import reference
 
 visualize = importlib.import_module("lightjax.visualize")  # its name in the package is the function
@@ -79,8 +81,8 @@ def render(objective="layer1:3", **settings):
 
 def test_a_result_has_the_shapes_and_ranges_it_promises():
     result = render(image=lj.fourier_image((20, 26), batch=2), size=224, snapshots=(0, 5))
-    assert result.images.shape == (2, 20, 26, 3)
-    assert result.images.dtype == np.float32
+    chex.assert_shape(result.images, (2, 20, 26, 3))
+    chex.assert_type(result.images, np.float32)
     assert 0 <= result.images.min() < result.images.max() <= 1
     np.testing.assert_array_equal(result.image, result.images[0])
     assert list(result.snapshots) == [0, 5]
@@ -154,6 +156,27 @@ def test_twenty_channels_share_one_compilation():
 def test_a_learning_rate_stands_for_adam():
     np.testing.assert_array_equal(render(optimizer=0.02).images, render(optimizer=optax.adam(0.02)).images)
     assert np.abs(render(optimizer=0.02).images - render().images).max() > 0.001
+
+
+@pytest.mark.parametrize("rate", [np.float32(0.25), jnp.float32(0.25), 0.25], ids=["numpy", "jax", "python"])
+def test_a_learning_rate_may_be_any_number(rate):
+    assert render(steps=1, optimizer=rate).settings["optimizer"] == "adam(0.25)"
+
+
+def test_optimisers_that_want_the_value_get_it():
+    result = render(optimizer=optax.lbfgs(), steps=10, transforms=None)
+    assert result.values[-1] > result.values[0] + 0.01
+
+
+def test_snapshots_may_come_from_a_generator():
+    assert list(render(snapshots=(s for s in (2, 1))).snapshots) == [1, 2]
+
+
+def test_a_network_changed_by_one_user_is_whole_for_the_next(mini):
+    changed = lj.load_model("mini")
+    changed.conv2d0.kernel[...] = changed.conv2d0.kernel[...] * 0
+    again = lj.load_model("mini")
+    np.testing.assert_array_equal(again.conv2d0.kernel[...], mini.conv2d0.kernel[...])
 
 
 def test_two_pictures_are_optimised_together():
@@ -234,6 +257,32 @@ def test_an_exploding_picture_is_caught_before_it_is_lost():
     assert np.isfinite(error.value.result.images).all()
 
 
+class TooBright(PixelImage):
+    """An image that leaves its range."""
+
+    def decode(self, params):
+        return super().decode(params) + 1
+
+
+class Unhashable:
+    """A model that JAX cannot compare."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __call__(self, images):
+        return plain(images)
+
+
+class InTraining(nnx.Module):
+    """A model that changes when it is called."""
+
+    def __init__(self, rngs):
+        self.norm = nnx.BatchNorm(3, rngs=rngs)
+
+    def __call__(self, images):
+        return {"layer1": self.norm(images)}
+
+
 def raises(exception, match, objective="layer1:3", **settings):
     return pytest.param(exception, match, objective, settings, id=match[:40])
 
@@ -259,6 +308,14 @@ def raises(exception, match, objective="layer1:3", **settings):
         raises(ValueError, "unknown ReLU rule", relu="leaky"),
         raises(TypeError, "returns a mapping", model=lambda images: images.mean()),
         raises(TypeError, "a model is a function of images", model=3),
+        raises(TypeError, "an optimizer is one of optax's", optimizer="adam"),
+        raises(TypeError, "an optimizer is one of optax's", optimizer=True),
+        raises(TypeError, "snapshots are several numbers", snapshots=3),
+        raises(TypeError, "an image has two functions", image=3, size=224),
+        raises(TypeError, "transforms are a function", transforms=3),
+        raises(ValueError, r"values in \[0, 1\]", size=224, image=TooBright(SIZE, SIZE, 1, 0.01, True)),
+        raises(TypeError, "a model must be hashable", model=Unhashable()),
+        raises(TypeError, r"call its eval\(\) first", model=InTraining(nnx.Rngs(0))),
         raises(lj.WeightsError, "no model or weights file", model="googlenet.safetensors"),
     ],
 )
@@ -364,13 +421,17 @@ def test_a_render_excites_its_channel_by_pytorchs_count(googlenet, googlenet_fil
     def means(images):
         with torch.no_grad():
             x = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
-            return reference.activations("bvlc_googlenet", state, x)["mixed4a"].mean((2, 3)).numpy()
+            activations = reference.activations("bvlc_googlenet", state, x)
+        return {name: activations[name].mean((2, 3)).numpy() for name in ("mixed4a", "mixed4a_pre_relu")}
 
-    noise, excited = means(noise_images(16, 224)), means(picture)[0]
-    assert excited[97] > 10 * noise[:, 97].mean()
-    spread = (excited - noise.mean(0)) / (noise.std(0) + 1e-6)
-    alive = noise.mean(0) > 1e-3 * noise.mean()
-    assert spread[97] == spread[alive].max()
+    noise = means(noise_images(16, 224))
+    excited = {name: values[0] for name, values in means(picture).items()}
+    assert excited["mixed4a"][97] > 10 * noise["mixed4a"][:, 97].mean()
+    assert excited["mixed4a"].argmax() == 97
+    # Before the rectifier: after it, most channels are off on all noise and have no spread.
+    before = noise["mixed4a_pre_relu"]
+    spread = (excited["mixed4a"] - before.mean(0)) / before.std(0)
+    assert spread.argmax() == 97
 
 
 def test_mini_renders_and_says_so(mini):

@@ -230,6 +230,25 @@ def test_home_comes_before_the_cache_and_is_never_written(checkpoint, converted,
     assert weights._find(weights.CHECKPOINTS["inception5h"]) == home / "inception5h.safetensors"
 
 
+def test_converted_weights_at_home_need_no_cache(converted, tmp_path, monkeypatch):
+    monkeypatch.setenv("LIGHTJAX_HOME", str(converted.parent))
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
+    assert load_model("inception5h").source.startswith("inception5h@")
+
+
+def test_a_home_that_is_not_there_is_an_error(cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("LIGHTJAX_HOME", str(tmp_path / "nowhere"))
+    with pytest.raises(WeightsError, match=r"LIGHTJAX_HOME names .*nowhere"):
+        load_model("inception5h")
+
+
+def test_a_checkpoint_is_never_overwritten_by_its_conversion(checkpoint, tmp_path):
+    shutil.copy(checkpoint, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match=r"NAME\.safetensors"):
+        weights.convert(tmp_path / "x.pth", tmp_path / "x.pth")
+    assert (tmp_path / "x.pth").read_bytes() == checkpoint.read_bytes()
+
+
 def test_torchlights_variant_reads_the_same_file_with_its_own_rules(converted, cache):
     cache.mkdir(parents=True)
     shutil.copy(converted, cache)
@@ -237,8 +256,8 @@ def test_torchlights_variant_reads_the_same_file_with_its_own_rules(converted, c
     assert model.architecture == inception.INCEPTION5H_TORCHLIGHT
     x = jax.random.uniform(jax.random.key(0), (1, 64, 64, 3))
     own, other = (jax.jit(lambda m, x: m(x)["localresponsenorm0"])(m, x) for m in (model, load_model("inception5h")))
-    ratio = (own / other)[other > 0]  # sqrt(2) for small activations, up to 3.4 for large ones
-    assert 1.41 < float(ratio.min()) < float(ratio.max()) < 3.5
+    ratio = (own / other)[other > 1e-3]  # sqrt(2) for small activations, more for large ones
+    assert 1.41 < float(ratio.min()) < float(ratio.max()) < 5
 
 
 # Downloading
@@ -300,7 +319,7 @@ def test_a_download_is_converted_once_and_kept(server, cache, checkpoint):
     assert files_in(cache) == ["inception5h.safetensors"]
     assert weights.verify(checkpoint, cache / "inception5h.safetensors") == 116
     assert weights.read(cache / "inception5h.safetensors").metadata["source"] == server.url
-    assert load_model("inception5h") is model
+    assert load_model("inception5h").source == model.source
     assert server.requests == 1
 
 
@@ -365,7 +384,8 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(server, cache):
             print(error)
     """
     output, errors = _run(code, server, cache).communicate(timeout=120)
-    assert "cannot keep inception5h in the cache folder (File too large)" in output, errors
+    assert "cannot keep inception5h in the cache folder" in output, errors
+    assert "(File too large); make room there" in output
     assert files_in(cache) == []
 
 
