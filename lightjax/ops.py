@@ -27,13 +27,12 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
     """Convolve `[N, H, W, in]` with `[kh, kw, in, out]`, with a gradient that is fast inside loops.
 
-    XLA rewrites the convolutions of a gradient into their fast form only outside of `scan`, `while` and
-    `fori_loop` on CPU. This gradient is written in that form from the start; its values are those of
-    automatic differentiation.
+    A 1x1 convolution is a matrix product, and computed as one. For the others, XLA rewrites the convolutions of a
+    gradient into their fast form only outside of `scan`, `while` and `fori_loop` on CPU. This gradient is written in
+    that form from the start; its values are those of automatic differentiation.
 
     Args:
       x: Activations `[N, H, W, in]`.
@@ -41,11 +40,18 @@ def conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
       stride: Step of the window along both axes.
       padding: Zeros `(before, after)` along height and width.
     """
+    if kernel.shape[:2] == (1, 1) and stride == 1 and not any(map(any, padding)):
+        return x @ kernel[0, 0]
+    return _conv(x, kernel, stride, padding)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
     return lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
 def _conv_forward(x: Array, kernel: Array, stride: int, padding: Padding):
-    return conv(x, kernel, stride, padding), (x, kernel)
+    return _conv(x, kernel, stride, padding), (x, kernel)
 
 
 def _conv_backward(stride: int, padding: Padding, residuals, cotangent: Array):
@@ -73,7 +79,7 @@ def _conv_backward(stride: int, padding: Padding, residuals, cotangent: Array):
     return dx, dkernel
 
 
-conv.defvjp(_conv_forward, _conv_backward)
+_conv.defvjp(_conv_forward, _conv_backward)
 
 
 def _first_max(a: Array, b: Array) -> Array:
@@ -107,10 +113,13 @@ def max_pool(x: Array, stride: int, padding: Padding) -> Array:
     return x
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))
 def local_response_norm(x: Array, radius: int, bias: float, alpha: float, beta: float) -> Array:
     """`x / (bias + alpha * s) ** beta`, with `s` the sum of squares over `2 * radius + 1` channels.
 
-    The sum runs over the neighbours of each channel, itself in the middle; there are zeros beyond both ends.
+    The sum runs over the neighbours of each channel, itself in the middle; there are zeros beyond both ends. The
+    gradient is written out, in terms of one more such sum: left to itself, XLA computes the powers anew for each
+    neighbour.
 
     Args:
       x: Activations `[N, H, W, C]`.
@@ -125,15 +134,30 @@ def local_response_norm(x: Array, radius: int, bias: float, alpha: float, beta: 
     References:
       Krizhevsky, Sutskever, Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", 2012.
     """
-    squares = jnp.pad(x * x, [(0, 0)] * (x.ndim - 1) + [(radius, radius)])
-    channels = x.shape[-1]
-    total = sum(squares[..., i : i + channels] for i in range(2 * radius + 1))
-    root = lax.rsqrt(bias + alpha * total)
-    if beta == 0.5:
-        return x * root
-    if beta == 0.75:
-        return x * root * jnp.sqrt(root)
-    raise ValueError(f"beta is 0.5 or 0.75, not {beta!r}")
+    return _norm_forward(x, radius, bias, alpha, beta)[0]
+
+
+def _norm_forward(x: Array, radius: int, bias: float, alpha: float, beta: float):
+    if beta not in (0.5, 0.75):
+        raise ValueError(f"beta is 0.5 or 0.75, not {beta!r}")
+    root = lax.rsqrt(bias + alpha * _sum_over_neighbours(x * x, radius))
+    factor = root if beta == 0.5 else root * jnp.sqrt(root)
+    return x * factor, (x, root, factor)
+
+
+def _norm_backward(radius: int, bias: float, alpha: float, beta: float, residuals, cotangent: Array):
+    x, root, factor = residuals
+    shared = _sum_over_neighbours(cotangent * x * factor * root * root, radius)
+    return (cotangent * factor - 2 * alpha * beta * x * shared,)
+
+
+local_response_norm.defvjp(_norm_forward, _norm_backward)
+
+
+def _sum_over_neighbours(x: Array, radius: int) -> Array:
+    """Sum over the channels up to `radius` away, as shifted slices."""
+    padded = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(radius, radius)])
+    return sum((padded[..., i : i + x.shape[-1]] for i in range(1, 2 * radius + 1)), padded[..., : x.shape[-1]])
 
 
 @jax.custom_vjp
