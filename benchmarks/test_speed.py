@@ -65,7 +65,4 @@ def test_step(benchmark, network, layer, contender):
         "lucent": lambda: torch_loops.lucent_step(network, layer, UNITS[layer]),
     }[contender]()
     benchmark.extra_info["steps"] = STEPS if contender == "lightjax" else 1
-    for module in network.modules():
-        if contender != "lucent":
-            module._forward_hooks.clear()
     benchmark.pedantic(run, rounds=25, warmup_rounds=3)

@@ -5,6 +5,7 @@ ReLU and Adam at 0.05. The loop of Lucent hooks every module and runs the whole 
 transform resamples by itself; the loop cut by hand stops at the layer it wants, and resamples once.
 """
 
+import copy
 import math
 import random
 from collections.abc import Callable
@@ -172,6 +173,7 @@ def one_resampling(x: Tensor) -> Tensor:
 
 def lucent_step(network: GoogLeNet, layer: str, channel: int) -> Callable[[], None]:
     """One step of Lucent's loop, to be called again and again."""
+    network = copy.deepcopy(network)  # whose hooks stay with it
     features: dict[str, Tensor] = {}
 
     def remember(name: str):

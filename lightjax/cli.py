@@ -243,11 +243,10 @@ def _settings_of(settings: dict, file: Path) -> dict:
             raise ValueError(
                 f"{file} was made from Python with {', '.join(foreign)}, which the command line cannot repeat"
             )
-        steps = settings.get("interrupted", settings["steps"])
         return {
             "objective": settings["objective"],
-            "steps": steps,
-            "snapshots": [s for s in settings["snapshots"] if s <= steps],
+            "steps": settings.get("interrupted", settings["steps"]),
+            "snapshots": settings["snapshots"],
             "seed": settings["seed"],
             "model": settings["model"].partition("@")[0],
             "source": settings["model"],

@@ -47,7 +47,19 @@ def conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
-    return lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    return _convolve(x, kernel, stride, padding)
+
+
+def _convolve(x: Array, kernel: Array, stride: int, padding: Padding, dilation: int = 1) -> Array:
+    """XLA's own convolution, of a picture with `dilation - 1` zeros between its pixels."""
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        padding,
+        lhs_dilation=(dilation, dilation),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
 
 
 def _conv_forward(x: Array, kernel: Array, stride: int, padding: Padding):
@@ -61,21 +73,8 @@ def _conv_backward(stride: int, padding: Padding, residuals, cotangent: Array):
         n, m, k = x.shape[1 + axis], cotangent.shape[1 + axis], kernel.shape[axis]
         before = k - 1 - padding[axis][0]
         around.append((before, n + k - 1 - ((m - 1) * stride + 1) - before))
-    dx = lax.conv_general_dilated(
-        cotangent,
-        jnp.flip(kernel, (0, 1)).swapaxes(2, 3),
-        (1, 1),
-        around,
-        lhs_dilation=(stride, stride),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
-
-    def weighted(kernel: Array) -> Array:
-        return lax.conv_general_dilated(
-            x, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
-
-    (dkernel,) = jax.linear_transpose(weighted, kernel)(cotangent)
+    dx = _convolve(cotangent, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), 1, around, dilation=stride)
+    (dkernel,) = jax.linear_transpose(lambda k: _convolve(x, k, stride, padding), kernel)(cotangent)
     return dx, dkernel
 
 

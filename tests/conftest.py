@@ -46,6 +46,28 @@ def mini():
     return load_model("mini")
 
 
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory) -> Path:
+    """A public-looking inception5h.pth with random weights."""
+    import torch
+
+    from tests.parity import reference
+
+    path = tmp_path_factory.mktemp("checkpoint") / "inception5h.pth"
+    torch.save(reference.random_state_dict("inception5h", 0), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def converted(checkpoint: Path, tmp_path_factory) -> Path:
+    """The same as a weights file, alone in its folder."""
+    from lightjax import weights
+
+    path = tmp_path_factory.mktemp("converted") / "inception5h.safetensors"
+    weights.convert(checkpoint, path)
+    return path
+
+
 def _present(path: Path) -> Path:
     if not path.exists():
         pytest.skip(f"{path.parent.name}/{path.name} is not here")

@@ -20,17 +20,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("cli") / "inception5h.pth"
-    torch.save(reference.random_state_dict("inception5h", 0), path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def home(checkpoint) -> Path:
+def home(converted) -> Path:
     """A folder with converted weights, to be LIGHTJAX_HOME."""
-    weights.convert(checkpoint, checkpoint.with_suffix(".safetensors"))
-    return checkpoint.parent
+    return converted.parent
 
 
 @pytest.fixture

@@ -21,21 +21,6 @@ from lightjax import ConversionError, WeightsError, inception, load_model, torch
 from tests.parity import reference
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory) -> Path:
-    """A public-looking inception5h.pth with random weights."""
-    path = tmp_path_factory.mktemp("checkpoint") / "inception5h.pth"
-    torch.save(reference.random_state_dict("inception5h", 0), path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def converted(checkpoint, tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("converted") / "inception5h.safetensors"
-    weights.convert(checkpoint, path)
-    return path
-
-
 @pytest.fixture
 def cache(tmp_path, monkeypatch) -> Path:
     """An empty cache folder, and no home."""
