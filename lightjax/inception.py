@@ -347,9 +347,11 @@ class InceptionV1(nnx.Module):
         Returns:
           Activations `[N, h, w, c]` by name, `[N, c]` from "avgpool0" on.
         """
-        values = {"input": self._preprocess(images)}
+        with jax.named_scope("input"):
+            values = {"input": self._preprocess(images)}
         for node in graph(self.architecture):
-            values[node.name] = self._apply(node, [values[name] for name in node.inputs], relu)
+            with jax.named_scope(node.name):  # what profiles and compiled programs call it
+                values[node.name] = self._apply(node, [values[name] for name in node.inputs], relu)
         return values | {"input": images}
 
     def _preprocess(self, images: Array) -> Array:

@@ -93,7 +93,9 @@ def _conv_backward(stride: int, padding: Padding, residuals, cotangent: Array):
         before = k - 1 - padding[axis][0]
         around.append((before, n + k - 1 - ((m - 1) * stride + 1) - before))
     transposed = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
-    dx = _convolve(cotangent, transposed, 1, around) if stride == 1 else _whole(cotangent, transposed, 1, around, stride)
+    dx = (
+        _convolve(cotangent, transposed, 1, around) if stride == 1 else _whole(cotangent, transposed, 1, around, stride)
+    )
     (dkernel,) = jax.linear_transpose(lambda k: _whole(x, k, stride, padding), kernel)(cotangent)
     return dx, dkernel
 

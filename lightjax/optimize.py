@@ -74,8 +74,10 @@ def activations(
     model: Model, image: Image, params: Any, transform: Transform | None, relu: ops.Relu | None, key: Array
 ) -> dict[str, Array]:
     """Activations for the picture as the network sees it; "input" is the picture before its transforms."""
-    pictures = image.decode(params)
-    view = pictures if transform is None else transform(key, pictures)
+    with jax.named_scope("decode"):
+        pictures = image.decode(params)
+    with jax.named_scope("transforms"):
+        view = pictures if transform is None else transform(key, pictures)
     return {**(model(view) if relu is None else model(view, relu=relu)), "input": pictures}
 
 
@@ -109,9 +111,28 @@ def advance(
     """
     if not 0 <= steps <= CHUNK:
         raise ValueError(f"one call makes from 0 to {CHUNK} steps, not {steps}")
+    return _advance(*_arguments(state, model, objective, key, steps), image, transform, optimizer, relu)
+
+
+def compile(
+    state: State,
+    model: Model,
+    objective: Objective,
+    key: Array,
+    *,
+    image: Image,
+    transform: Transform | None,
+    optimizer: optax.GradientTransformation,
+    relu: str | None,
+) -> jax.stages.Compiled:
+    """The compiled program behind `advance`, to ask for its costs: operations and bytes count one step."""
+    arguments = _arguments(state, model, objective, key, 1)
+    return _advance.lower(*arguments, image, transform, optimizer, relu).compile()
+
+
+def _arguments(state: State, model: Model, objective: Objective, key: Array, steps: int) -> tuple:
     arrays, structure = _partition(model)
-    objective = jax.tree.map(_strongly_typed, objective)
-    return _advance(state, arrays, objective, key, np.int32(steps), structure, image, transform, optimizer, relu)
+    return state, arrays, jax.tree.map(_strongly_typed, objective), key, np.int32(steps), structure
 
 
 @functools.partial(jax.jit, static_argnums=(5, 6, 7, 8, 9))
