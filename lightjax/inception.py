@@ -327,8 +327,7 @@ class InceptionV1(nnx.Module):
         self.source = source
         self.class_names = class_names
         for name in dict.fromkeys(name.partition("/")[0] for name in shapes):
-            kernel, bias = (jnp.asarray(parameters[f"{name}/{part}"], jnp.float32) for part in ("kernel", "bias"))
-            setattr(self, name, Affine(kernel, bias))
+            setattr(self, name, Affine(*(_float32(parameters[f"{name}/{part}"]) for part in ("kernel", "bias"))))
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -388,6 +387,11 @@ class InceptionV1(nnx.Module):
         if node.op == "max_pool":
             return ((0, 1),) * 2
         return ((3, 3),) * 2 if padding == "caffe" else ((2, 3),) * 2
+
+
+def _float32(parameter: Array | np.ndarray) -> Array:
+    # Converted by NumPy where it can be: JAX would compile one program for each shape.
+    return jnp.asarray(parameter.astype(np.float32) if isinstance(parameter, np.ndarray) else parameter, jnp.float32)
 
 
 def _random_parameters(shapes: Mapping[str, tuple[int, ...]], rngs: nnx.Rngs) -> dict[str, np.ndarray]:

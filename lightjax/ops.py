@@ -50,13 +50,13 @@ def _conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
     return _convolve(x, kernel, stride, padding)
 
 
-def _convolve(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
+def _convolve(x: Array, kernel: Array, stride: int, padding: Padding, dilation: int = 1) -> Array:
     # On CPU, XLA gives each thread output channels by blocks of 64. Where there are few, rows of the kernel make more.
     few = kernel.shape[3] < 256 and x.shape[1] * x.shape[2] >= 400
-    if stride == 1 and few:
+    if stride == dilation == 1 and few:
         by_rows, whole = (functools.partial(f, stride=1, padding=padding) for f in (_by_rows, _whole))
         return lax.platform_dependent(x, kernel, cpu=by_rows, default=whole)
-    return _whole(x, kernel, stride, padding)
+    return _whole(x, kernel, stride, padding, dilation)
 
 
 def _whole(x: Array, kernel: Array, stride: int, padding: Padding, dilation: int = 1) -> Array:
