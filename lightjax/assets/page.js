@@ -13,7 +13,8 @@ const view = find(".view");
 const about = find(".about");
 const title = document.title;
 let shown = tiles; // those that match the search
-let current = null; // the tile that Tab leads to, and whose channel is viewed
+let current = null; // the tile that Tab leads to
+let viewed = null; // the tile whose channel is or was in the view
 let returning = false; // whether the address is about to change because the view was left
 
 /** A new element with attributes and children; strings become text. */
@@ -64,7 +65,7 @@ function route() {
 
 function open(tile) {
   if (tile.hidden) clear();
-  select(tile);
+  viewed = tile;
   fill(tile);
   if (!view.open) view.showModal();
   view.scrollTop = 0;
@@ -73,15 +74,15 @@ function open(tile) {
 /** After the view: back to where it was opened, or, if a link led here, on to the layer. */
 function left() {
   document.title = title;
-  current.focus();
+  viewed.focus();
   if (!places.get(location.hash)?.matches(".tile")) return; // the address has moved on by itself
   returning = history.state === "opened here";
   if (returning) history.back();
-  else history.replaceState(null, "", layerOf(current).link);
+  else history.replaceState(null, "", layerOf(viewed).link);
 }
 
 function step(by) {
-  const number = (shown.indexOf(current) + by + shown.length) % shown.length;
+  const number = (shown.indexOf(viewed) + by + shown.length) % shown.length;
   history.replaceState(history.state, "", shown[number].getAttribute("href"));
   route();
 }
