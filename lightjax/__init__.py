@@ -7,9 +7,10 @@ lj.visualize("mixed4a:97", steps=512).save("mixed4a_97.png")
 
 import importlib.metadata
 
-from lightjax import images, objectives, ops, transforms
+from lightjax import images, objectives, ops, optimize, transforms
 from lightjax.images import fourier_image, pixel_image
 from lightjax.inception import ARCHITECTURES, InceptionV1
+from lightjax.notebook import live
 from lightjax.objectives import Objective, channel, layer, neuron, objective, parse
 from lightjax.torch_bridge import ConversionError
 from lightjax.visualize import NonFiniteError, Result, visualize
@@ -28,11 +29,13 @@ __all__ = [
     "fourier_image",
     "images",
     "layer",
+    "live",
     "load_model",
     "neuron",
     "objective",
     "objectives",
     "ops",
+    "optimize",
     "parse",
     "pixel_image",
     "transforms",

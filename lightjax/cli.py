@@ -103,6 +103,7 @@ def render(
         "model": weights.DEFAULT,
         "lr": 0.05,
         "relu": None,
+        "views": 1,
         "image": lightjax.fourier_image(),
         "transforms": lightjax.transforms.DEFAULT,
     }
@@ -145,6 +146,7 @@ def render(
             transforms=chosen["transforms"],
             optimizer=chosen["lr"],
             relu=chosen["relu"],
+            views=chosen["views"],
             snapshots=chosen["snapshots"],
             seed=chosen["seed"],
             progress=not quiet,
@@ -245,13 +247,14 @@ def _settings_of(settings: dict, file: Path) -> dict:
             )
         return {
             "objective": settings["objective"],
-            "steps": settings.get("interrupted", settings["steps"]),
+            "steps": settings.get("interrupted", settings.get("stopped", settings["steps"])),
             "snapshots": settings["snapshots"],
             "seed": settings["seed"],
             "model": settings["model"].partition("@")[0],
             "source": settings["model"],
             "lr": float(optimizer[1]),
             "relu": settings["relu"],
+            "views": settings.get("views", 1),
             "image": image,
             "transforms": moves,
         }

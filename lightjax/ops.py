@@ -294,3 +294,20 @@ def rectifier(rule: str, step: Array | int = 0) -> Relu:
     if rule == "plain":
         return relu
     raise ValueError(f"unknown ReLU rule {rule!r}; choose 'torchlight', 'lucid' or 'plain'")
+
+
+@jax.custom_vjp
+def gradient_of_length(images: Array, lengths: Array) -> Array:
+    """The images themselves, `[N, H, W, C]`; the gradient of each is scaled to its Euclidean length, `[N]`.
+
+    A gradient of 0 stays 0.
+    """
+    return images
+
+
+def _length_backward(lengths: Array, g: Array) -> tuple[Array, None]:
+    length = jnp.sqrt(jnp.sum(g**2, axis=(1, 2, 3), keepdims=True))
+    return jnp.where(length > 0, lengths[:, None, None, None] / jnp.where(length > 0, length, 1), 0) * g, None
+
+
+gradient_of_length.defvjp(lambda images, lengths: (images, lengths), _length_backward)

@@ -92,6 +92,7 @@ def advance(
     transform: Transform | None,
     optimizer: optax.GradientTransformation,
     relu: str | None,
+    views: int = 1,
 ) -> Progress:
     """Make up to `CHUNK` steps in one compiled program, which is shared by all objectives of the same structure.
 
@@ -105,13 +106,14 @@ def advance(
       transform: What the picture must survive, or None.
       optimizer: Any optax optimiser; build it once, for a new one is compiled anew.
       relu: Gradient rule of the network's rectifiers (see `ops.rectifier`); None for a network that has its own.
+      views: Draws of the transforms in each step, over which the objective is averaged.
 
     Raises:
       ValueError: If there are more steps than one call makes.
     """
     if not 0 <= steps <= CHUNK:
         raise ValueError(f"one call makes from 0 to {CHUNK} steps, not {steps}")
-    return _advance(*_arguments(state, model, objective, key, steps), image, transform, optimizer, relu)
+    return _advance(*_arguments(state, model, objective, key, steps), image, transform, optimizer, relu, views)
 
 
 def compile(
@@ -135,14 +137,21 @@ def _arguments(state: State, model: Model, objective: Objective, key: Array, ste
     return state, arrays, jax.tree.map(_strongly_typed, objective), key, np.int32(steps), structure
 
 
-@functools.partial(jax.jit, static_argnums=(5, 6, 7, 8, 9))
-def _advance(state, arrays, objective, key, steps, structure, image, transform, optimizer, relu) -> Progress:
+@functools.partial(jax.jit, static_argnums=(5, 6, 7, 8, 9, 10))
+def _advance(state, arrays, objective, key, steps, structure, image, transform, optimizer, relu, views=1) -> Progress:
     model = _restore(arrays, structure)
 
     def climb(params, step: Array) -> Array:
         rectifier = None if relu is None else ops.rectifier(relu, step)
-        seen = activations(model, image, params, transform, rectifier, jax.random.fold_in(key, step))
-        return jnp.asarray(objective(seen))
+
+        def value(key: Array) -> Array:
+            return jnp.asarray(objective(activations(model, image, params, transform, rectifier, key)))
+
+        key_of_step = jax.random.fold_in(key, step)
+        if views == 1:
+            return value(key_of_step)
+        keys = jax.vmap(lambda view: jax.random.fold_in(key_of_step, view))(jnp.arange(views))
+        return jax.vmap(value)(keys).mean(axis=0)
 
     def body(carry):
         made, (state, values, _) = carry
@@ -171,6 +180,30 @@ def _advance(state, arrays, objective, key, steps, structure, image, transform, 
     _, (state, values, finite) = jax.lax.while_loop(unfinished, body, (jnp.int32(0), start))
     params = jax.tree.map(lambda a, b: jnp.where(finite, a, b), state.params, state.previous)
     return Progress(state._replace(params=params, step=state.step - jnp.where(finite, 0, 1)), values, finite)
+
+
+def clamp_params(low: float, high: float) -> optax.GradientTransformation:
+    """Keep all parameters between two values, to rounding: the last of an `optax.chain`.
+
+    For images whose parameters are pixels; `clamp_param_value` of TorchLight.
+
+    Args:
+      low: Lowest value.
+      high: Highest value.
+
+    Raises:
+      ValueError: If the lowest is not below the highest.
+    """
+    if not low < high:
+        raise ValueError(f"parameters are kept between a lower and an upper value, not {low!r} and {high!r}")
+
+    def update(updates, state, params=None):
+        if params is None:
+            raise ValueError("clamp_params needs the parameters: optimizer.update(updates, state, params)")
+        clamped = optax.projections.projection_box(optax.apply_updates(params, updates), low, high)
+        return jax.tree.map(jnp.subtract, clamped, params), state
+
+    return optax.GradientTransformation(optax.init_empty_state, update)
 
 
 def accepts_relu(model: Model) -> bool:

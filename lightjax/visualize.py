@@ -6,6 +6,7 @@ import importlib.metadata
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ class Result:
       seed: The seed it started from.
       settings: Everything it was made with, in plain types; `save` writes them into PNG files.
       interrupted: Whether Ctrl-C ended it early; `len(values)` steps were made.
+      stopped: Whether its callback ended it early; `len(values)` steps were made.
     """
 
     images: np.ndarray
@@ -44,6 +46,7 @@ class Result:
     seed: int
     settings: dict[str, Any]
     interrupted: bool = False
+    stopped: bool = False
 
     @property
     def image(self) -> np.ndarray:
@@ -78,7 +81,7 @@ class Result:
         number, height, width, _ = self.images.shape
         pictures = f"{number} pictures" if number > 1 else "a picture"
         value = f", objective {self.values[-1]:.4g}" if len(self.values) else ""
-        ended = " (interrupted)" if self.interrupted else ""
+        ended = " (interrupted)" if self.interrupted else " (stopped)" if self.stopped else ""
         return (
             f"<Result: {pictures} of {height}x{width} for {self.settings['objective']}, "
             f"{len(self.values)} steps{ended}{value}, seed {self.seed}>"
@@ -112,7 +115,10 @@ def visualize(
     transforms: Transform | None = transforms.DEFAULT,
     optimizer: optax.GradientTransformation | float | None = None,
     relu: str | None = None,
+    views: int = 1,
     snapshots: Iterable[int] = (),
+    callback: Callable[[Result], object] | None = None,
+    every: int | Iterable[int] = 50,
     seed: int = 0,
     size: Size = 224,
     progress: bool = True,
@@ -130,10 +136,17 @@ def visualize(
         default the network of Lucid, "inception5h".
       image: What is optimised; by default `fourier_image(size)`.
       transforms: What the picture must survive, drawn anew for each step and each picture; None for nothing.
-      optimizer: Any optax optimiser, or a learning rate for Adam; by default Adam at 0.05.
+      optimizer: Any optax optimiser, or a learning rate for Adam; by default Adam at 0.05. Whatever else a step should
+        do goes into it, for it is optax's: see below.
       relu: Gradient rule of the rectifiers: "torchlight", "lucid" or "plain" (see `ops.rectifier`). By default
         "torchlight" if the model can choose (a keyword `relu`), and the model's own if it cannot.
+      views: Draws of the transforms in each step; the objective is averaged over them. MACO wants many crops.
       snapshots: Numbers of steps after which to keep the pictures.
+      callback: Called on the host with what a render of as many steps as were made so far would have returned: to plot
+        it (see `live`), log it (`lambda result: run.log({"objective": result.values[-1]})`), or save it. If it returns
+        something true, the render ends there, marked as stopped: `lambda result: result.values[-1] > 10`. It never
+        changes what the render makes.
+      every: When to call back: after each so many steps and after the last, or after the numbers of steps given.
       seed: Where the randomness comes from.
       size: Pixels of the default image, one number or (height, width).
       progress: Whether to show a progress bar.
@@ -145,10 +158,23 @@ def visualize(
       ValueError, TypeError, IndexError: If an argument is wrong; raised before anything is compiled.
       WeightsError: If the network cannot be had.
       NonFiniteError: If the objective or its gradient stops being finite.
+
+    Some optimisers, with `a = optax.adam(0.05)`. Build one once: a new one is compiled anew.
+
+        optax.adam(optax.cosine_decay_schedule(0.1, 512))         # a schedule of learning rates
+        optax.chain(optax.normalize_by_update_norm(), optax.sgd(1.0))  # steps of one length, whatever the gradient
+        optax.chain(optax.clip_by_global_norm(1.0), a)            # gradients of a length of at most 1
+        optax.chain(a, lj.optimize.clamp_params(-2, 2))           # parameters between -2 and 2
+        optax.lbfgs()                                             # with a line search, best with transforms=None
     """
     # What was given, checked and completed.
     goal = objectives.as_objective(objective)
     snapshots = _snapshots(snapshots, steps)
+    calls = _calls(callback, every, steps)
+    if not isinstance(views, int | np.integer) or isinstance(views, bool) or views < 1:
+        raise ValueError(f"views is a whole number of draws from 1 on, not {views!r}")
+    if views > 1 and transforms is None:
+        raise ValueError(f"{views} views of a picture are all the same without transforms")
     if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not 0 <= seed < 2**32:
         raise ValueError(f"seed is a whole number from 0 to 4294967295, not {seed!r}")
     if image is None:
@@ -173,6 +199,7 @@ def visualize(
         "transforms": repr(transforms),
         "optimizer": described,
         "relu": relu,
+        "views": int(views),
         "device": jax.devices()[0].device_kind,
     }
 
@@ -190,24 +217,32 @@ def visualize(
         transform=transforms,
         optimizer=optimizer,
         relu=relu,
+        views=int(views),
     )
     kept: dict[int, np.ndarray] = {}
     values = np.zeros(0, np.float32)
 
-    def result(interrupted: bool = False) -> Result:
+    def result(ended: str = "") -> Result:
         pictures = _decode(image, state.params)
         if not np.isfinite(pictures).all():  # the last update, whose objective nobody has seen
-            raise NonFiniteError(int(state.step), wrap(_decode(image, state.previous), False))
-        return wrap(pictures, interrupted)
+            raise NonFiniteError(int(state.step), wrap(_decode(image, state.previous)))
+        return wrap(pictures, ended)
 
-    def wrap(pictures: np.ndarray, interrupted: bool) -> Result:
-        ended = {"interrupted": int(state.step)} if interrupted else {}
-        return Result(pictures, kept, values[: int(state.step)], int(seed), settings | ended, interrupted)
+    def wrap(pictures: np.ndarray, ended: str = "") -> Result:
+        made = int(state.step)
+        marked = settings | ({ended: made} if ended else {})
+        ends = {"interrupted": ended == "interrupted", "stopped": ended == "stopped"}
+        return Result(pictures, dict(kept), values[:made], int(seed), marked, **ends)
+
+    def so_far() -> Result:
+        """As a render of the steps made would be."""
+        shorter = settings | {"steps": int(state.step), "snapshots": list(kept)}
+        return dataclasses.replace(result(), settings=shorter)
 
     pace = _Pace()
     with _bar(int(steps), progress) as bar:
         try:
-            for stop in [*snapshots, int(steps)]:
+            for stop in sorted({*snapshots, *calls, int(steps)}):
                 while (done := int(state.step)) < stop:
                     chunk = pace.next(stop - done)
                     made = advance(state, steps=chunk)
@@ -220,8 +255,10 @@ def visualize(
                     bar.set_postfix(objective=f"{values[-1]:.4g}", refresh=False)
                 if stop in snapshots:
                     kept[stop] = result().images
+                if callback is not None and stop in calls and callback(so_far()) and stop < steps:
+                    return result("stopped")
         except KeyboardInterrupt:
-            return result(interrupted=True)
+            return result("interrupted")
     return result()
 
 
@@ -243,7 +280,8 @@ def _optimizer(given) -> tuple[optax.GradientTransformation, str]:
         return given, "custom"
     rate = 0.05 if given is None else given
     if isinstance(rate, bool | str) or np.shape(rate) != () or not np.issubdtype(np.asarray(rate).dtype, np.number):
-        raise TypeError(f"an optimizer is one of optax's, or a learning rate for Adam, not {given!r}")
+        schedule = "; a schedule goes into an optimiser, as in optax.adam(schedule)" if callable(given) else ""
+        raise TypeError(f"an optimizer is one of optax's, or a learning rate for Adam, not {given!r}{schedule}")
     return adam(float(rate)), f"adam({float(rate)})"
 
 
@@ -266,17 +304,30 @@ class _Pace:
             self._seconds = (time.perf_counter() - self._start) / steps
 
 
-def _snapshots(snapshots: Iterable[int], steps: int) -> list[int]:
-    """The snapshots, checked and in order."""
+def _calls(callback: Callable | None, every: int | Iterable[int], steps: int) -> list[int]:
+    """Numbers of steps after which to call back, checked and in order."""
+    if callback is None:
+        return []
+    if not callable(callback):
+        raise TypeError(f"a callback is a function of the result so far, not {callback!r}")
+    if isinstance(every, Iterable):
+        return _snapshots(every, steps, "call")
+    if not isinstance(every, int | np.integer) or isinstance(every, bool) or every < 1:
+        raise ValueError(f"every is a number of steps from 1 on, or several numbers of steps, not {every!r}")
+    return [*range(int(every), int(steps), int(every)), int(steps)]
+
+
+def _snapshots(snapshots: Iterable[int], steps: int, name: str = "snapshot") -> list[int]:
+    """The snapshots, or other numbers of steps, checked and in order."""
     if not isinstance(snapshots, Iterable):
         raise TypeError(f"snapshots are several numbers of steps, such as (128, 512), not {snapshots!r}")
     snapshots = list(snapshots)
     for number in (steps, *snapshots):
         if not isinstance(number, int | np.integer) or isinstance(number, bool) or number < 0:
-            raise ValueError(f"steps and snapshots are whole numbers from 0 on, not {number!r}")
+            raise ValueError(f"steps and {name}s are whole numbers from 0 on, not {number!r}")
     late = [s for s in snapshots if s > steps]
     if late:
-        raise ValueError(f"a snapshot after {late[0]} steps needs more than the {steps} steps asked for")
+        raise ValueError(f"a {name} after {late[0]} steps needs more than the {steps} steps asked for")
     return [int(s) for s in sorted(set(snapshots))]
 
 
@@ -291,6 +342,8 @@ def _jitted_decode(image: Image, params: Any) -> Array:
 
 
 def _bar(steps: int, show: bool):
-    from tqdm.auto import tqdm
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a notebook without ipywidgets gets a bar of text
+        from tqdm.auto import tqdm
 
     return tqdm(total=steps, disable=not show, unit="step", dynamic_ncols=True)
