@@ -370,11 +370,11 @@ class _Squash(NamedTuple):
 
 def _min_max(t: Array) -> Array:
     low, high = t.min(axis=(-3, -2, -1), keepdims=True), t.max(axis=(-3, -2, -1), keepdims=True)
-    return (t - low) / jnp.where(high > low, high - low, 1)
+    return ops.clamp((t - low) / jnp.where(high > low, high - low, 1))  # XLA's division may overshoot by a bit
 
 
 def _norm(t: Array) -> Array:
-    return (t / jnp.maximum(jnp.abs(t).max(axis=(-3, -2, -1), keepdims=True), 1) + 1) / 2
+    return ops.clamp((t / jnp.maximum(jnp.abs(t).max(axis=(-3, -2, -1), keepdims=True), 1) + 1) / 2)
 
 
 def _logit(p: Array) -> Array:
@@ -541,7 +541,7 @@ class Phases:
     def decode(self, params: Array, shape: Shape) -> Array:
         """The sums of all waves, each plane with mean 0 and standard deviation `contrast`."""
         _, height, width, channels = shape
-        amplitude = self._amplitude(height, width)[np.arange(channels) % 3]
+        amplitude = jnp.asarray(self._amplitude(height, width), jnp.float32)[np.arange(channels) % 3]
         phases = params.at[..., 0].set(_odd(params[..., 0]))
         if width % 2 == 0:
             phases = phases.at[..., -1].set(_odd(params[..., -1]))
@@ -550,15 +550,14 @@ class Phases:
         )
         return jnp.moveaxis(waves, 1, -1)
 
-    def _amplitude(self, height: int, width: int) -> Array:
+    def _amplitude(self, height: int, width: int) -> Array | np.ndarray:
         """Magnitude of every wave such that a plane has the wanted deviation, `[3, H, W // 2 + 1]`."""
-        with jax.ensure_compile_time_eval():  # a constant of the program, unless the statistics are arguments of it
-            known = self.statistics
-            amplitude = (statistics.read(known) if isinstance(known, str) else known).amplitude(height, width)
-            times = np.full(width // 2 + 1, 2)  # a wave stands for itself and its conjugate, but for the outer columns
-            times[[0, -1] if width % 2 == 0 else 0] = 1
-            power = (times * amplitude**2).sum(axis=(1, 2), keepdims=True)
-            return self.contrast * height * width * amplitude / jnp.sqrt(jnp.where(power > 0, power, 1))
+        known = statistics.read(self.statistics) if isinstance(self.statistics, str) else self.statistics
+        amplitude = known.amplitude(height, width)
+        times = np.full(width // 2 + 1, 2)  # a wave stands for itself and its conjugate, but for the outer columns
+        times[[0, -1] if width % 2 == 0 else 0] = 1
+        power = (times * amplitude**2).sum(axis=(1, 2), keepdims=True)
+        return self.contrast * height * width * amplitude / (power + (power == 0)) ** 0.5
 
 
 def _odd(phases: Array) -> Array:
@@ -714,11 +713,12 @@ def _colour(colour: Colour) -> str | Matrix:
         matrix = np.asarray(colour, np.float64)
     except (TypeError, ValueError):
         matrix = np.zeros(0)
-    if matrix.ndim != 2 or len(matrix) != 3 or not 1 <= matrix[0].size <= 3 or not np.isfinite(matrix).all():
+    if matrix.ndim != 2 or len(matrix) != 3 or matrix.size not in (3, 6, 9) or not np.isfinite(matrix).all():
         raise ValueError(
             f"colour is a name or a matrix [3, planes] of finite numbers, with 1 to 3 planes, not {colour!r}"
         )
-    return tuple(map(tuple, matrix.tolist()))
+    rows: list[list[float]] = matrix.tolist()
+    return tuple(map(tuple, rows))
 
 
 def _statistics(given: str | os.PathLike | Statistics) -> tuple[str | Statistics, Colour]:

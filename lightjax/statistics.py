@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import safetensors
 import safetensors.numpy
@@ -41,21 +40,20 @@ class Statistics:
     colour: Matrix
     spectrum: Array | np.ndarray
 
-    def amplitude(self, height: int, width: int) -> Array:
+    def amplitude(self, height: int, width: int) -> Array | np.ndarray:
         """Mean magnitude of each wave of a picture of any size, up to a factor: `[3, H, W // 2 + 1]`, 0 for the mean.
 
         The product of magnitude and frequency changes little from wave to wave, so that is what is interpolated, at the
         frequencies of this size. (Others resize the magnitudes themselves as if they were a picture, which shifts every
         wave by a part of a row.)
         """
-        vertical, horizontal = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)
-        rows, columns = self.spectrum.shape[1:]
-        at = np.broadcast_arrays((vertical + 0.5) * (rows - 1), horizontal * 2 * (columns - 1))
-        at = [jnp.asarray(a, jnp.float32) for a in at]
-        flat = [jax.scipy.ndimage.map_coordinates(jnp.asarray(s, jnp.float32), at, order=1) for s in self.spectrum]
-        frequency = np.hypot(vertical, horizontal)
+        vertical, horizontal = np.fft.fftfreq(height), np.fft.rfftfreq(width)
+        rows = _between((vertical + 0.5) * (self.spectrum.shape[1] - 1), self.spectrum.shape[1])
+        columns = _between(horizontal * 2 * (self.spectrum.shape[2] - 1), self.spectrum.shape[2])
+        frequency = np.hypot(vertical[:, None], horizontal)
         inverse = np.divide(1, frequency, out=np.zeros_like(frequency), where=frequency > 0)
-        return jnp.stack(flat) * inverse.astype(np.float32)
+        with jax.default_matmul_precision("highest"):
+            return rows @ self.spectrum @ columns.T * inverse.astype(np.float32)
 
     def __repr__(self) -> str:
         return f"Statistics(spectrum=<{'x'.join(map(str, self.spectrum.shape))}>)"
@@ -153,6 +151,11 @@ def _read(path: Path) -> Statistics:
     if colour.shape != (3, 3) or spectrum.ndim != 3 or len(spectrum) != 3 or not np.isfinite(spectrum).all():
         raise ValueError(f"{path} is not a file of statistics: its arrays have the wrong shape or values")
     return Statistics(_nested(colour), spectrum)
+
+
+def _between(at: np.ndarray, count: int) -> np.ndarray:
+    """Weights of linear interpolation at places from 0 to count - 1, `[places, count]`."""
+    return np.maximum(0, 1 - np.abs(at[:, None] - np.arange(count))).astype(np.float32)
 
 
 def _colour(pictures: Iterable[np.ndarray]) -> np.ndarray:
