@@ -208,7 +208,8 @@ def test_real_and_imaginary_parts_pictures_and_colours_start_independent():
 )
 def test_any_size_and_batch_decodes_into_the_open_unit_interval(factory, height, width, batch, colour, alpha):
     image = dataclasses.replace(factory((height, width), batch=batch, alpha=alpha), colour=colour)
-    pictures = decode(image, some_params(image, sd=0.01))
+    # Equal phases would be one bright point.
+    pictures = decode(image, some_params(image, sd=9 if factory is maco_image else 0.01))
     assert pictures.shape == (batch, height, width, 4 if alpha else 3)
     assert pictures.dtype == np.float32
     assert ((pictures > 0) & (pictures < 1)).all()
@@ -452,20 +453,20 @@ def activation(x, name):
 @pytest.mark.parametrize("normalise", [False, True], ids=["plain", "normalised"])
 @pytest.mark.parametrize("name", ["composite", "unbiased", "relu"])
 def test_cppn_is_its_formula_at_the_coordinates_of_every_pixel(name, normalise):
-    image = cppn_image((5, 9), batch=2, layers=3, channels=4, activation=name, normalise=normalise)
+    image = cppn_image((5, 9), batch=2, layers=2, channels=4, activation=name, normalise=normalise)
     params = some_params(image)
     pure = nnx.to_pure_dict(params)
     unit = np.sqrt(3) / 4
     x, y = np.meshgrid(unit * (np.arange(9) - 4), unit * (np.arange(5) - 2))
     assert np.ptp(x) == pytest.approx(2 * np.sqrt(3))
-    for i, planes in enumerate(uncoloured(image, params)):
+    for i, planes in enumerate(image.basis.decode(params, (2, 5, 9, 3))):
         out = np.stack([x, y], -1)
-        for layer in [*(pure["hidden"][n] for n in range(3)), pure["last"]]:
+        for layer in [*(pure["hidden"][n] for n in range(2)), pure["last"]]:
             out = out @ layer["kernel"][i].astype(np.float64) + layer["bias"][i]
             if normalise:
                 out = (out - out.mean((0, 1))) / np.sqrt(out.var((0, 1)) + 1e-5)
             out = activation(out, name) if layer is not pure["last"] else out
-        np.testing.assert_allclose(planes, out, atol=1e-3)
+        np.testing.assert_allclose(planes, out, rtol=1e-4, atol=1e-4)
 
 
 def test_the_first_activations_of_a_cppn_have_unit_scale_and_its_first_picture_is_one_grey():
