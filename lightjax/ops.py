@@ -273,6 +273,23 @@ def _lucid_backward(residuals, g: Array):
 lucid_relu.defvjp(lambda x, active=True: (lucid_relu(x, active), (x, active)), _lucid_backward)
 
 
+@jax.custom_vjp
+def clamp(x: Array) -> Array:
+    """`min(max(x, 0), 1)`, whose gradient stops only what would push `x` further out.
+
+    Differentiate the objective itself, to be maximised. The gradient of plain clamping is zero outside of [0, 1], so a
+    value that leaves the range never comes back. Lucid's rule for the same purpose (`constrain_L_inf`) has its sign
+    reversed: it stops what would bring the value back.
+    """
+    return jnp.clip(x, 0, 1)
+
+
+clamp.defvjp(
+    lambda x: (clamp(x), x),
+    lambda x, g: (jnp.where(((x < 0) & (g < 0)) | ((x > 1) & (g > 0)), 0, g),),
+)
+
+
 def rectifier(rule: str, step: Array | int = 0) -> Relu:
     """The rectifier of a named gradient rule at one step of a render.
 

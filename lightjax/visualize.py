@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import importlib.metadata
 import math
 import os
@@ -14,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 import optax
-from jax import Array
+from jax.typing import ArrayLike
 
 from lightjax import imageio, images, objectives, optimize, transforms, weights
 from lightjax.images import Image, Size
@@ -31,7 +32,7 @@ class Result:
     """A finished render; it shows itself in a notebook.
 
     Attributes:
-      images: `[N, H, W, 3]` float32 in [0, 1].
+      images: `[N, H, W, 3]` float32 in [0, 1], or `[N, H, W, 4]` with opacity.
       snapshots: The same after earlier numbers of steps, by number.
       values: The objective before each update, float32 `[steps]`.
       seed: The seed it started from.
@@ -50,11 +51,11 @@ class Result:
 
     @property
     def image(self) -> np.ndarray:
-        """The picture, `[H, W, 3]` float32 in [0, 1]; the first one of a batch."""
+        """The picture, `[H, W, 3 or 4]` float32 in [0, 1]; the first one of a batch."""
         return self.images[0]
 
     def save(self, path: str | os.PathLike) -> None:
-        """Save the picture, or the sheet of a batch, as PNG, JPEG or WebP.
+        """Save the picture, or the sheet of a batch, as PNG, JPEG or WebP; JPEG shows transparency over white.
 
         A PNG carries the settings, so that `lightjax render --like FILE` can make it again.
 
@@ -116,6 +117,7 @@ def visualize(
     optimizer: optax.GradientTransformation | float | None = None,
     relu: str | None = None,
     views: int = 1,
+    start: ArrayLike | None = None,
     snapshots: Iterable[int] = (),
     callback: Callable[[Result], object] | None = None,
     every: int | Iterable[int] = 50,
@@ -141,6 +143,8 @@ def visualize(
       relu: Gradient rule of the rectifiers: "torchlight", "lucid" or "plain" (see `ops.rectifier`). By default
         "torchlight" if the model can choose (a keyword `relu`), and the model's own if it cannot.
       views: Draws of the transforms in each step; the objective is averaged over them. MACO wants many crops.
+      start: A picture to start from, `[H, W, 3]` in [0, 1] (see `load_picture`), or one for each of the batch,
+        `[N, H, W, 3]`; a fourth channel is opacity. By default the image draws its start.
       snapshots: Numbers of steps after which to keep the pictures.
       callback: Called on the host with what a render of as many steps as were made so far would have returned: to plot
         it (see `live`), log it (`lambda result: run.log({"objective": result.values[-1]})`), or save it. If it returns
@@ -186,7 +190,8 @@ def visualize(
         model = weights.load_model(weights.DEFAULT if model is None else model)
     if relu is None and optimize.accepts_relu(model):
         relu = "torchlight"
-    _, height, width, _ = optimize.check(model, goal, image, transforms, relu)
+    shape = optimize.check(model, goal, image, transforms, relu)
+    start = None if start is None else images.check_start(image, start, shape)
     settings = {
         "lightjax": importlib.metadata.version("lightjax"),
         "objective": repr(goal),
@@ -194,8 +199,9 @@ def visualize(
         "snapshots": snapshots,
         "seed": int(seed),
         "model": getattr(model, "source", "") or getattr(model, "__name__", type(model).__name__),
-        "size": [height, width],
+        "size": list(shape[1:3]),
         "image": repr(image),
+        "start": None if start is None else hashlib.sha256(start.tobytes()).hexdigest()[:12],
         "transforms": repr(transforms),
         "optimizer": described,
         "relu": relu,
@@ -204,7 +210,7 @@ def visualize(
     }
 
     init_key, key = jax.random.split(jax.random.key(seed))
-    state = optimize.init(init_key, image, optimizer)
+    state = optimize.init(init_key, image, optimizer, start)
     first = _decode(image, state.params)
     if not (first.min() >= 0 and first.max() <= 1):
         raise ValueError(f"an image decodes to values in [0, 1], but {image!r} gives {first.min()} to {first.max()}")
@@ -332,13 +338,8 @@ def _snapshots(snapshots: Iterable[int], steps: int, name: str = "snapshot") -> 
 
 
 def _decode(image: Image, params: Any) -> np.ndarray:
-    """The finished pictures, `[N, H, W, 3]`."""
-    return np.asarray(_jitted_decode(image, params))
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _jitted_decode(image: Image, params: Any) -> Array:
-    return image.decode(params)
+    """The finished pictures, `[N, H, W, 3 or 4]`."""
+    return np.asarray(optimize.decode(image, params))
 
 
 def _bar(steps: int, show: bool):

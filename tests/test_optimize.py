@@ -518,12 +518,12 @@ class Blank:
         pytest.param({"model": lambda images: None}, TypeError, "a model returns a mapping .* None", id="nothing"),
         pytest.param({"model": lambda images: {"a": [images]}}, TypeError, "a model returns a mapping", id="lists"),
         pytest.param(
-            {"image": Blank((4, 4, 3))}, TypeError, r"decodes to float32 \[N, H, W, 3\], .* \[4, 4, 3\]", id="3-D"
+            {"image": Blank((4, 4, 3))}, TypeError, r"decodes to float32 \[N, H, W, 3 or 4\], .* \[4, 4, 3\]", id="3-D"
         ),
         pytest.param(
             {"image": Blank((1, 4, 4, 4))},
             TypeError,
-            r"decodes to float32 \[N, H, W, 3\], .* \[1, 4, 4, 4\]",
+            r"decodes to float32 \[N, H, W, 3 or 4\], .* \[1, 4, 4, 4\]",
             id="4 colours",
         ),
         pytest.param({"image": Unhashable()}, TypeError, r"image must be hashable.*Unhashable\(\)", id="image"),

@@ -19,7 +19,7 @@ from PIL import Image
 
 import lightjax as lj
 from lightjax import imageio, optimize
-from lightjax.images import PixelImage
+from lightjax.images import Canvas, Pixels
 from tests.parity import reference
 
 visualize = importlib.import_module("lightjax.visualize")  # its name in the package is the function
@@ -335,7 +335,7 @@ def test_an_exploding_picture_is_caught_before_it_is_lost():
     assert np.isfinite(error.value.result.images).all()
 
 
-class TooBright(PixelImage):
+class TooBright(Canvas):
     """An image that leaves its range."""
 
     def decode(self, params):
@@ -402,7 +402,12 @@ def raises(exception, match, objective="layer1:3", **settings):
         raises(TypeError, "snapshots are several numbers", snapshots=3),
         raises(TypeError, "an image has two functions", image=3, size=224),
         raises(TypeError, "transforms are a function", transforms=3),
-        raises(ValueError, r"values in \[0, 1\]", size=224, image=TooBright(SIZE, SIZE, 1, 0.01, True)),
+        raises(
+            ValueError,
+            r"values in \[0, 1\]",
+            size=224,
+            image=TooBright(SIZE, SIZE, 1, Pixels(0.01), "rgb", "sigmoid", False),
+        ),
         raises(TypeError, "a model must be hashable", model=Unhashable()),
         raises(TypeError, r"call its eval\(\) first", model=InTraining(nnx.Rngs(0))),
         raises(lj.WeightsError, "no model or weights file", model="googlenet.safetensors"),
@@ -533,7 +538,7 @@ def test_shallow_objectives_cost_less(googlenet):
     def flops(spec):
         image, transform = lj.fourier_image(224), lj.transforms.DEFAULT
         state = optimize.init(jax.random.key(0), image, visualize.adam(0.05))
-        arrays, structure = optimize._partition(googlenet)
+        arrays, structure = optimize._partition((googlenet, image, transform))
         lowered = optimize._advance.lower(
             state,
             arrays,
@@ -541,8 +546,6 @@ def test_shallow_objectives_cost_less(googlenet):
             jax.random.key(0),
             np.int32(1),
             structure,
-            image,
-            transform,
             visualize.adam(0.05),
             "torchlight",
         )
