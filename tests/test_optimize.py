@@ -521,10 +521,16 @@ class Blank:
             {"image": Blank((4, 4, 3))}, TypeError, r"decodes to float32 \[N, H, W, 3 or 4\], .* \[4, 4, 3\]", id="3-D"
         ),
         pytest.param(
-            {"image": Blank((1, 4, 4, 4))},
+            {"image": Blank((1, 4, 4, 5))},
             TypeError,
-            r"decodes to float32 \[N, H, W, 3 or 4\], .* \[1, 4, 4, 4\]",
-            id="4 colours",
+            r"decodes to float32 \[N, H, W, 3 or 4\], .* \[1, 4, 4, 5\]",
+            id="5 colours",
+        ),
+        pytest.param(
+            {"image": Blank((1, 4, 4, 4))},
+            ValueError,
+            "let the transforms end with lj.transforms.collapse_alpha",
+            id="opacity",
         ),
         pytest.param({"image": Unhashable()}, TypeError, r"image must be hashable.*Unhashable\(\)", id="image"),
         pytest.param(
