@@ -7,7 +7,7 @@ lj.visualize("mixed4a:97", steps=512).save("mixed4a_97.png")
 
 import importlib.metadata
 
-from lightjax import images, objectives, ops, optimize, transforms
+from lightjax import images, objectives, ops, optimize, statistics, transforms
 from lightjax.imageio import load_picture
 from lightjax.images import cppn_image, fourier_image, laplacian_image, maco_image, pixel_image, shared
 from lightjax.inception import ARCHITECTURES, InceptionV1
@@ -46,6 +46,7 @@ __all__ = [
     "parse",
     "pixel_image",
     "shared",
+    "statistics",
     "transforms",
     "visualize",
 ]

@@ -168,7 +168,7 @@ def maco_image(
     *,
     batch: int = 1,
     statistics: str | os.PathLike | Statistics = "caltech101",
-    contrast: float = 1.0,
+    contrast: float = 2.0,
     squash: str = "sigmoid",
     alpha: bool = False,
 ) -> "Canvas":
@@ -186,7 +186,8 @@ def maco_image(
       size: Pixels, one number for a square or (height, width).
       batch: Number of pictures optimised together.
       statistics: Colours and spectrum: "caltech101", a file of `lightjax statistics`, or what `load_statistics` gives.
-      contrast: Standard deviation of the decorrelated colours before the squash.
+      contrast: Standard deviation of the decorrelated colours before the squash: about that of photographs at 2, with
+        the sigmoid. Xplique and Horama have 1, and stretch the result.
       squash: How values are brought into [0, 1] (see `Canvas`): "sigmoid", "clamp", "min_max" or "norm".
       alpha: Whether the pictures have a fourth channel, their opacity.
 

@@ -94,6 +94,36 @@ def test_like_repeats_every_image_and_transform_of_the_library(capsys, folder):
     assert imageio.read_settings("short.png")["snapshots"] == []
 
 
+def test_every_image_is_read_back_from_its_printed_form():
+    import lightjax as lj
+
+    fourier = lj.fourier_image((30, 20), batch=2, decay=1.5, colour=np.eye(3)[:, :2], squash="norm", alpha=True)
+    for image in (
+        fourier,
+        lj.shared(fourier, [(1, 2), (2, 4)]),
+        lj.pixel_image(8, colour="grey"),
+        lj.laplacian_image(8, levels=2),
+        lj.maco_image(8, contrast=1.5),
+        lj.cppn_image(8, activation="relu", normalise=True),
+    ):
+        assert cli._rebuild(repr(image), lj.images) == image
+    own = lj.maco_image(8, statistics=lj.statistics.read("caltech101"))
+    assert cli._rebuild(repr(own), lj.images) is None
+
+
+def test_a_render_starts_from_a_picture_and_is_repeated_from_it_only(capsys, folder):
+    picture = np.random.default_rng(0).integers(0, 256, (40, 32, 3), np.uint8)
+    Image.fromarray(picture).save("start.png")
+    start = ("--start", "start.png", "-q")
+    assert run(capsys, "render", "mixed3a:5", "--size", "40x32", "--steps", "0", "-o", "x.png", *start)[0] == 0
+    np.testing.assert_array_equal(pixels("x.png"), picture)
+    code, _, errors = run(capsys, "render", "--like", "x.png", "-o", "y.png", "-q")
+    assert code == 2
+    assert "was made from another picture; give it by --start" in errors
+    assert run(capsys, "render", "--like", "x.png", "-o", "y.png", *start)[0] == 0
+    np.testing.assert_array_equal(pixels("x.png"), pixels("y.png"))
+
+
 def test_an_objective_that_stops_being_finite_keeps_the_last_good_picture(capsys, folder):
     code, _, errors = run(capsys, "render", "mixed3a:5 / (mixed3a:5 - mixed3a:5)", *SMALL, "-o", "x.png")
     assert code == 2
@@ -150,6 +180,10 @@ def test_like_refuses_other_weights_and_pictures_made_from_python(capsys, folder
         ("convert", "SRC"),
         ("paint", "paint"),
         ("render mixed3a:5 --colour", "--colour"),
+        ("render mixed3a:5 --start nothing.png", "nothing.png"),
+        ("statistics nowhere -o x.safetensors", "nowhere is not a folder"),
+        ("statistics . -o x.safetensors", "there is no picture"),
+        ("statistics . -o nowhere/x.safetensors", "there is no folder nowhere"),
     ],
 )
 def test_errors_are_one_line_with_exit_code_2_and_write_nothing(capsys, folder, arguments, words):

@@ -198,7 +198,7 @@ def test_real_and_imaginary_parts_pictures_and_colours_start_independent():
 
 
 @pytest.mark.parametrize("factory", FACTORIES)
-@settings(max_examples=6, deadline=None, derandomize=True, database=None)
+@settings(max_examples=5, deadline=None, derandomize=True, database=None)
 @given(
     height=st.integers(1, 40),
     width=st.integers(1, 40),
@@ -583,7 +583,7 @@ def test_opacity_is_the_sigmoid_of_the_last_plane_and_leaves_the_colours_alone()
 
 
 @pytest.mark.parametrize("factory", WITH_SD)
-@settings(max_examples=8, deadline=None, derandomize=True, database=None)
+@settings(max_examples=5, deadline=None, derandomize=True, database=None)
 @given(
     height=st.integers(1, 20),
     width=st.integers(1, 20),
