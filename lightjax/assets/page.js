@@ -160,7 +160,7 @@ function draw(pictures) {
   course.hidden = !courses.size;
   if (!courses.size) return;
 
-  const [width, height, left, top, bottom] = [352, 170, 44, 8, 22];
+  const [width, height, left, top, bottom] = [352, 170, 50, 8, 22];
   const finite = [...courses.values()].flatMap(({ values }) => values).filter(Number.isFinite);
   const [low, high] = [Math.min(...finite), Math.max(...finite)];
   const y = (value) => top + (height - top - bottom) * (1 - (high > low ? (value - low) / (high - low) : 0.5));
