@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
+from jax.sharding import PartitionSpec as P
 
 from lightjax import objectives, ops
 from lightjax.images import Image
@@ -31,6 +32,9 @@ over is frozen then, and a changed closure needs a new function.
 
 CHUNK = 128
 """Most steps that one call of `advance` makes."""
+
+JOBS = P("jobs")
+"""How arrays with a leading axis of jobs lie on the devices."""
 
 
 class State(NamedTuple):
@@ -116,40 +120,150 @@ def advance(
 
 @functools.partial(jax.jit, static_argnums=(5, 6, 7, 8, 9))
 def _advance(state, arrays, objective, key, steps, structure, image, transform, optimizer, relu) -> Progress:
-    model = _restore(arrays, structure)
-
-    def climb(params, step: Array) -> Array:
-        rectifier = None if relu is None else ops.rectifier(relu, step)
-        seen = activations(model, image, params, transform, rectifier, jax.random.fold_in(key, step))
-        return jnp.asarray(objective(seen))
+    climb = _climber(_restore(arrays, structure), objective, key, image, transform, relu)
 
     def body(carry):
         made, (state, values, _) = carry
-        value, gradient = jax.value_and_grad(climb)(state.params, state.step)
-        descent = jax.tree.map(jnp.negative, gradient)
-        updates, opt_state = optax.with_extra_args_support(optimizer).update(
-            descent,
-            state.opt_state,
-            state.params,
-            value=-value,
-            grad=descent,
-            value_fn=lambda params: -climb(params, state.step),
-        )
-        finite = jnp.isfinite(value)
-        good = jax.tree.map(lambda a, b: jnp.where(finite, a, b), state.params, state.previous)
-        for leaf in jax.tree.leaves(gradient):
-            finite &= jnp.isfinite(leaf).all()
-        state = State(state.step + 1, optax.apply_updates(state.params, updates), good, opt_state)
-        return made + 1, Progress(state, values.at[made].set(value.astype(values.dtype)), finite)
+        state, value, finite = _update(state, climb, optimizer)
+        return made + 1, Progress(state, values.at[made].set(value), finite)
 
     def unfinished(carry):
         made, progress = carry
         return (made < steps) & progress.finite
 
     start = Progress(state, jnp.zeros(CHUNK), jnp.array(True))
-    _, (state, values, finite) = jax.lax.while_loop(unfinished, body, (jnp.int32(0), start))
-    params = jax.tree.map(lambda a, b: jnp.where(finite, a, b), state.params, state.previous)
-    return Progress(state._replace(params=params, step=state.step - jnp.where(finite, 0, 1)), values, finite)
+    return jax.lax.while_loop(unfinished, body, (jnp.int32(0), start))[1]
+
+
+def _climber(model, objective, key, image, transform, relu) -> Callable[[Any, Array], Array]:
+    """The function to climb: parameters of the picture and number of the step to the objective."""
+
+    def climb(params, step: Array) -> Array:
+        rectifier = None if relu is None else ops.rectifier(relu, step)
+        seen = activations(model, image, params, transform, rectifier, jax.random.fold_in(key, step))
+        return jnp.asarray(objective(seen))
+
+    return climb
+
+
+def _update(state: State, climb: Callable, optimizer: optax.GradientTransformation) -> tuple[State, Array, Array]:
+    """One step: the state after it, the objective before it, and whether that and its gradient were finite.
+
+    After a step that was not, the parameters are the last that gave a finite objective, and it does not count.
+    """
+    value, gradient = jax.value_and_grad(climb)(state.params, state.step)
+    descent = jax.tree.map(jnp.negative, gradient)
+    updates, opt_state = optax.with_extra_args_support(optimizer).update(
+        descent,
+        state.opt_state,
+        state.params,
+        value=-value,
+        grad=descent,
+        value_fn=lambda params: -climb(params, state.step),
+    )
+    finite = jnp.isfinite(value)
+    good = _choose(finite, state.params, state.previous)
+    for leaf in jax.tree.leaves(gradient):
+        finite &= jnp.isfinite(leaf).all()
+    params = _choose(finite, optax.apply_updates(state.params, updates), good)
+    return State(state.step + finite, params, good, opt_state), value.astype(jnp.float32), finite
+
+
+def _choose(condition: Array, a: Any, b: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), a, b)
+
+
+def init_many(keys: Array, image: Image, optimizer: optax.GradientTransformation, mesh: jax.sharding.Mesh) -> Progress:
+    """The states of several jobs before the first step, one for each key, spread over the devices."""
+    return _init_many(keys, image, optimizer, mesh)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))
+def _init_many(keys, image, optimizer, mesh) -> Progress:
+    def share(keys):
+        states = jax.vmap(lambda key: init(key, image, optimizer))(keys)
+        return Progress(states, jnp.zeros((len(keys), CHUNK)), jnp.ones(len(keys), bool))
+
+    return jax.shard_map(share, mesh=mesh, in_specs=JOBS, out_specs=JOBS, check_vma=False)(keys)
+
+
+def advance_many(
+    progress: Progress,
+    model: Model,
+    objective: Objective,
+    keys: Array,
+    steps: int,
+    *,
+    image: Image,
+    transform: Transform | None,
+    optimizer: optax.GradientTransformation,
+    relu: str | None,
+    mesh: jax.sharding.Mesh,
+) -> Progress:
+    """Make up to `CHUNK` steps of several independent jobs in one compiled program, each as `advance` would alone.
+
+    All jobs count their steps together. One that stops being finite stands still from there on, and the others go on.
+    Each device takes its share of the jobs, and has nothing to say to the others.
+
+    Args:
+      progress: Where to start, from `init_many` or the call before. All arrays of it have a leading axis of jobs, whose
+        length is a multiple of the number of devices.
+      model: As for `advance`.
+      objective: What to maximise; every leaf has a leading axis of jobs.
+      keys: Randomness of the transforms, one key for each job.
+      steps: Number of steps, at most `CHUNK`; any number shares the compilation.
+      image: As for `advance`.
+      transform: As for `advance`.
+      optimizer: As for `advance`.
+      relu: As for `advance`.
+      mesh: The devices, along an axis called "jobs".
+
+    Raises:
+      ValueError: If there are more steps than one call makes.
+    """
+    call = _call_of_many(progress, model, objective, keys, steps, image, transform, optimizer, relu, mesh)
+    return _advance_many(*call)
+
+
+def memory_of_many(progress: Progress, model: Model, objective: Objective, keys: Array, **settings: Any) -> int:
+    """Bytes that a call of `advance_many` takes on each device, by the compiled program's own account.
+
+    That compiles it; a call with arguments of the same structure does not do so again.
+    """
+    program = _advance_many.lower(*_call_of_many(progress, model, objective, keys, 1, **settings)).compile()
+    account = program.memory_analysis()
+    return account.argument_size_in_bytes + account.output_size_in_bytes + account.temp_size_in_bytes
+
+
+def _call_of_many(progress, model, objective, keys, steps, image, transform, optimizer, relu, mesh) -> tuple:
+    if not 0 <= steps <= CHUNK:
+        raise ValueError(f"one call makes from 0 to {CHUNK} steps, not {steps}")
+    arrays, structure = _partition(model)
+    objective = jax.tree.map(_strongly_typed, objective)
+    return progress, arrays, objective, keys, np.int32(steps), structure, image, transform, optimizer, relu, mesh
+
+
+@functools.partial(jax.jit, static_argnums=(5, 6, 7, 8, 9, 10))
+def _advance_many(
+    progress, arrays, objective, keys, steps, structure, image, transform, optimizer, relu, mesh
+) -> Progress:
+    def share(progress, arrays, objective, keys, steps) -> Progress:
+        model = _restore(arrays, structure)
+
+        def update(progress: Progress, objective: Objective, key: Array, made: Array) -> Progress:
+            climb = _climber(model, objective, key, image, transform, relu)
+            state, value, finite = _update(progress.state, climb, optimizer)
+            # A job that failed stays as it is. Were that the loop's own condition, vmap would choose anew, at every
+            # step, between old and new for everything that the loop carries.
+            state = _choose(progress.finite, state, progress.state)
+            return Progress(state, progress.values.at[made].set(value), progress.finite & finite)
+
+        updates = jax.vmap(update, in_axes=(0, 0, 0, None))
+        return jax.lax.fori_loop(0, steps, lambda made, progress: updates(progress, objective, keys, made), progress)
+
+    shares = (JOBS, P(), JOBS, JOBS, P())
+    shared = jax.shard_map(share, mesh=mesh, in_specs=shares, out_specs=JOBS, check_vma=False)
+    return shared(progress, arrays, objective, keys, steps)
 
 
 def accepts_relu(model: Model) -> bool:
@@ -171,6 +285,19 @@ def check(
     Raises:
       TypeError: If the model, the picture or the transforms are not what their contract says.
       ValueError, IndexError: As `objectives.check`.
+    """
+    seen = shapes(model, image, transform, relu)
+    objectives.check(objective, seen)
+    return seen["input"].shape
+
+
+def shapes(
+    model: Model, image: Image, transform: Transform | None, relu: str | None
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes of all activations that an objective can read, and a check that model, picture and transforms fit.
+
+    Raises:
+      TypeError: If the model, the picture or the transforms are not what their contract says.
     """
     if not callable(model):
         raise TypeError(f"a model is a function of images that returns named activations, not {model!r}")
@@ -200,8 +327,7 @@ def check(
         raise TypeError("this model changes its own state when it is called; call its eval() first") from error
     if not isinstance(found, Mapping) or not all(hasattr(a, "shape") for a in found.values()):
         raise TypeError(f"a model returns a mapping from names to activations, but this one returns {found!r}")
-    objectives.check(objective, {**found, "input": pictures})
-    return pictures.shape
+    return {**found, "input": pictures}
 
 
 def _strongly_typed(leaf) -> Array:

@@ -124,7 +124,7 @@ def test_a_snapshot_is_the_picture_of_a_shorter_render():
 def test_where_chunks_end_does_not_change_a_byte(monkeypatch):
     reference = render(steps=30)
     monkeypatch.setattr(optimize, "CHUNK", 7)
-    monkeypatch.setattr(visualize._Pace, "next", lambda self, most: min(most, 7))
+    monkeypatch.setattr(visualize.Pace, "next", lambda self, most: min(most, 7))
     jax.clear_caches()
     again = render(steps=30)
     jax.clear_caches()
@@ -220,7 +220,7 @@ def test_ctrl_c_returns_what_there_is(monkeypatch):
         return advance(*args, **kwargs)
 
     monkeypatch.setattr(optimize, "advance", interrupted)
-    monkeypatch.setattr(visualize._Pace, "next", lambda self, most: min(most, 3))
+    monkeypatch.setattr(visualize.Pace, "next", lambda self, most: min(most, 3))
     result = render(steps=50, snapshots=(2,))
     monkeypatch.undo()
     made = sum(calls[:3])
