@@ -10,6 +10,7 @@ import importlib.metadata
 from lightjax import images, objectives, ops, transforms
 from lightjax.images import fourier_image, pixel_image
 from lightjax.inception import ARCHITECTURES, InceptionV1
+from lightjax.many import visualize_many
 from lightjax.objectives import Objective, channel, layer, neuron, objective, parse
 from lightjax.torch_bridge import ConversionError
 from lightjax.visualize import NonFiniteError, Result, visualize
@@ -37,4 +38,5 @@ __all__ = [
     "pixel_image",
     "transforms",
     "visualize",
+    "visualize_many",
 ]

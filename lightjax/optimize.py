@@ -232,6 +232,8 @@ def memory_of_many(progress: Progress, model: Model, objective: Objective, keys:
     """
     program = _advance_many.lower(*_call_of_many(progress, model, objective, keys, 1, **settings)).compile()
     account = program.memory_analysis()
+    if account is None:  # a backend that keeps none
+        return 0
     return account.argument_size_in_bytes + account.output_size_in_bytes + account.temp_size_in_bytes
 
 
