@@ -213,7 +213,7 @@ def gallery(
     ] = False,
     compilation_cache: CompilationCache = True,
     quiet: Quiet = False,
-) -> None:
+) -> int:
     """Render every channel of LAYERs into a folder, with a page that shows them."""
     from lightjax import cluster
     from lightjax import gallery as galleries
@@ -223,35 +223,38 @@ def gallery(
         _keep_compilations()
     if examples is not None and not examples.is_dir():
         raise NotADirectoryError(f"--examples names {examples}, which is no folder")
-    made = galleries.render(
-        output,
-        layers,
-        channels=None if channels is None else galleries.parse_channels(channels),
-        positive=positive,
-        negative=negative,
-        diverse=diverse,
-        steps=steps,
-        size=_size(size),
-        model=model,
-        transforms=moves.DEFAULT if transforms else None,
-        optimizer=lr,
-        relu=relu,
-        seed=seed,
-        chunk=chunk,
-        share=cluster.find() if distributed else cluster.Place(0, 1),
-        examples=examples,
-        progress=not quiet,
-    )
+    try:
+        made = galleries.render(
+            output,
+            layers,
+            channels=None if channels is None else galleries.parse_channels(channels),
+            positive=positive,
+            negative=negative,
+            diverse=diverse,
+            steps=steps,
+            size=_size(size),
+            model=model,
+            transforms=moves.DEFAULT if transforms else None,
+            optimizer=lr,
+            relu=relu,
+            seed=seed,
+            chunk=chunk,
+            share=cluster.find() if distributed else cluster.Place(0, 1),
+            examples=examples,
+            progress=not quiet,
+        )
+    except KeyboardInterrupt:
+        print("lightjax: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
     if made.failed:
         print(
             f"lightjax: note: {len(made.failed)} pictures show the last good state, for their objective stopped being "
             f"finite: {', '.join(made.failed)}",
             file=sys.stderr,
         )
-    if made.missing:
-        print(f"{output}: {made.missing} of {made.pictures} pictures are still to come, from other processes")
-    else:
-        print(f"{output}: {made.pictures} pictures")
+    pictures = f"{made.pictures - made.missing} of {made.pictures}" if made.missing else f"{made.pictures}"
+    print(f"{output}: {pictures} pictures, {made.rendered} of them new")
+    return 0
 
 
 @app.command(
