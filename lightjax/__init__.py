@@ -11,6 +11,7 @@ from lightjax import images, objectives, ops, optimize, statistics, transforms
 from lightjax.imageio import load_picture
 from lightjax.images import cppn_image, fourier_image, laplacian_image, maco_image, pixel_image, shared
 from lightjax.inception import ARCHITECTURES, InceptionV1
+from lightjax.many import visualize_many
 from lightjax.notebook import live
 from lightjax.objectives import Objective, channel, layer, neuron, objective, parse
 from lightjax.statistics import read as load_statistics
@@ -49,4 +50,5 @@ __all__ = [
     "statistics",
     "transforms",
     "visualize",
+    "visualize_many",
 ]

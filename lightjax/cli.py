@@ -1,4 +1,4 @@
-"""The command line: `lightjax render`, `lightjax layers`, `lightjax convert`.
+"""The command line: `lightjax render`, `lightjax gallery`, `lightjax layers`, `lightjax convert`.
 
 Errors are one line on standard error and exit code 2. Arguments are read by Typer, which keeps help, types and
 completion out of this file.
@@ -6,6 +6,7 @@ completion out of this file.
 
 import ast
 import dataclasses
+import os
 import re
 import sys
 import types
@@ -14,6 +15,9 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+
+_CACHE_SIZE = 2**30
+"""Most bytes of compiled programs to keep; those that were not used for longest go first."""
 
 app = typer.Typer(
     name="lightjax",
@@ -57,6 +61,12 @@ def _message(error: Exception) -> str | None:
     return " ".join(str(error).split()) if isinstance(error, known) else None
 
 
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+CompilationCache = Annotated[
+    bool, typer.Option("--compilation-cache/--no-compilation-cache", help="Keep compiled programs for the next time.")
+]
+
+
 @app.command(
     epilog="Examples:\n\n"
     "  lightjax render mixed4a:97\n\n"
@@ -89,12 +99,15 @@ def render(
         bool | None, typer.Option("--transforms/--no-transforms", help="Random moves to survive. [default: yes]")
     ] = None,
     like: Annotated[Path | None, typer.Option(help="Make this PNG again; other options change what they name.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    compilation_cache: CompilationCache = True,
+    quiet: Quiet = False,
 ) -> int:
     """Render a picture that excites what OBJECTIVE names."""
     import lightjax
     from lightjax import imageio, weights
 
+    if compilation_cache:
+        _keep_compilations()
     made = {} if like is None else _settings_of(imageio.read_settings(like), like)
     if made.get("start") and start is None:
         raise ValueError(f"{like} was made from another picture; give it by --start")
@@ -168,6 +181,88 @@ def render(
     if result.interrupted:
         print(f"lightjax: interrupted after {len(result.values)} of {chosen['steps']} steps", file=sys.stderr)
         return 130
+    return 0
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "  lightjax gallery mixed3a mixed4a -o inception --size 128 --steps 128\n\n"
+    "  lightjax gallery mixed4a -o few --channels 0-15,97 --negative --diverse 4\n\n"
+    "  srun lightjax gallery mixed4a mixed4b -o /shared/inception --distributed\n\n"
+    "The same command again goes on where it was interrupted. Several may share a folder."
+)
+def gallery(
+    layers: Annotated[list[str], typer.Argument(help="Names of layers.", metavar="LAYER...", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to fill.", show_default=False)],
+    channels: Annotated[str | None, typer.Option(help="Channels of each: 0-63,97. [default: all]")] = None,
+    steps: Annotated[int, typer.Option(help="Number of updates.")] = 512,
+    size: Annotated[str, typer.Option(help="Pixels: N or HEIGHTxWIDTH.")] = "224",
+    positive: Annotated[
+        bool, typer.Option("--positive/--no-positive", help="Render what excites a channel most.")
+    ] = True,
+    negative: Annotated[
+        bool, typer.Option("--negative/--no-negative", help="Render what quiets a channel most.")
+    ] = False,
+    diverse: Annotated[int, typer.Option(help="Different pictures of each channel, made together.")] = 0,
+    seed: Annotated[int, typer.Option(help="Same seed, same pictures.")] = 0,
+    model: Annotated[str | None, typer.Option(help="Named network, or file of weights. [default: inception5h]")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate of Adam. [default: 0.05]")] = None,
+    relu: Annotated[
+        str | None, typer.Option(help="Gradient of the rectifiers: torchlight, lucid, plain. [default: torchlight]")
+    ] = None,
+    transforms: Annotated[bool, typer.Option("--transforms/--no-transforms", help="Random moves to survive.")] = True,
+    chunk: Annotated[
+        int | None, typer.Option(help="Pictures rendered together. [default: what fits; at most 8 on a CPU]")
+    ] = None,
+    examples: Annotated[
+        Path | None, typer.Option(help="Folder of photographs: show those that excite a channel most.")
+    ] = None,
+    distributed: Annotated[
+        bool, typer.Option("--distributed", help="Render the share of this process of a cluster.")
+    ] = False,
+    compilation_cache: CompilationCache = True,
+    quiet: Quiet = False,
+) -> int:
+    """Render every channel of LAYERs into a folder, with a page that shows them."""
+    from lightjax import cluster
+    from lightjax import gallery as galleries
+    from lightjax import transforms as moves
+
+    if compilation_cache:
+        _keep_compilations()
+    if examples is not None and not examples.is_dir():
+        raise NotADirectoryError(f"--examples names {examples}, which is no folder")
+    try:
+        made = galleries.render(
+            output,
+            layers,
+            channels=None if channels is None else galleries.parse_channels(channels),
+            positive=positive,
+            negative=negative,
+            diverse=diverse,
+            steps=steps,
+            size=_size(size),
+            model=model,
+            transforms=moves.DEFAULT if transforms else None,
+            optimizer=lr,
+            relu=relu,
+            seed=seed,
+            chunk=chunk,
+            share=cluster.find() if distributed else cluster.Place(0, 1),
+            examples=examples,
+            progress=not quiet,
+        )
+    except KeyboardInterrupt:
+        print("lightjax: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    if made.failed:
+        print(
+            f"lightjax: note: {len(made.failed)} pictures show the last good state, for their objective stopped being "
+            f"finite: {', '.join(made.failed)}",
+            file=sys.stderr,
+        )
+    pictures = f"{made.pictures - made.missing} of {made.pictures}" if made.missing else f"{made.pictures}"
+    print(f"{output}: {pictures} pictures, {made.rendered} of them new")
     return 0
 
 
@@ -308,6 +403,26 @@ def _rebuild(text: str, module: types.ModuleType):
         return build(ast.parse(text, mode="eval").body)
     except (SyntaxError, ValueError, TypeError, AttributeError):
         return None
+
+
+def _keep_compilations() -> None:
+    """Keep compiled programs in the user's cache folder, unless another is set or it cannot be written."""
+    import jax
+
+    from lightjax import weights
+
+    folder = weights.cache_folder() / "compiled"
+    if jax.config.values["jax_compilation_cache_dir"] is not None:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            return
+    except OSError:  # a render can do without
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_compilation_cache_max_size", _CACHE_SIZE)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
+from jax.sharding import PartitionSpec as P
 from jax.typing import ArrayLike
 
 from lightjax import objectives, ops
@@ -32,6 +33,10 @@ over is frozen then, and a changed closure needs a new function.
 
 CHUNK = 128
 """Most steps that one call of `advance` makes."""
+
+
+JOBS = P("jobs")
+"""How arrays with a leading axis of jobs lie on the devices."""
 
 
 class State(NamedTuple):
@@ -89,6 +94,17 @@ def _decode(arrays, structure, params) -> Array:
     return _restore(arrays, structure).decode(params)
 
 
+def decode_many(image: Image, params: Any) -> Array:
+    """The pictures of several jobs, `[jobs, N, H, W, 3 or 4]`."""
+    arrays, structure = _partition(image)
+    return _decode_many(arrays, structure, params)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _decode_many(arrays, structure, params) -> Array:
+    return jax.vmap(_restore(arrays, structure).decode)(params)
+
+
 def activations(
     model: Model, image: Image, params: Any, transform: Transform | None, relu: ops.Relu | None, key: Array
 ) -> dict[str, Array]:
@@ -130,10 +146,7 @@ def advance(
     Raises:
       ValueError: If there are more steps than one call makes.
     """
-    if not 0 <= steps <= CHUNK:
-        raise ValueError(f"one call makes from 0 to {CHUNK} steps, not {steps}")
-    arguments = _arguments((model, image, transform), state, objective, key, steps)
-    return _advance(*arguments, optimizer, relu, views)
+    return _advance(*_call((model, image, transform), state, objective, key, steps, optimizer, relu, views))
 
 
 def compile(
@@ -149,19 +162,38 @@ def compile(
     views: int = 1,
 ) -> jax.stages.Compiled:
     """The compiled program behind `advance`, to ask for its costs: operations and bytes count one step."""
-    return _advance.lower(
-        *_arguments((model, image, transform), state, objective, key, 1), optimizer, relu, views
-    ).compile()
+    return _advance.lower(*_call((model, image, transform), state, objective, key, 1, optimizer, relu, views)).compile()
 
 
-def _arguments(parts: tuple, state: State, objective: Objective, key: Array, steps: int) -> tuple:
+def _call(parts: tuple, state: Any, objective: Objective, keys: Array, steps: int, *settings: Any) -> tuple:
+    """The arguments of `_advance` and `_advance_many`: first what is structure, then what is data."""
+    if not 0 <= steps <= CHUNK:
+        raise ValueError(f"one call makes from 0 to {CHUNK} steps, not {steps}")
     arrays, structure = _partition(parts)
-    return structure, arrays, state, jax.tree.map(_strongly_typed, objective), key, np.int32(steps)
+    return (structure, *settings), arrays, state, jax.tree.map(_strongly_typed, objective), keys, np.int32(steps)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 6, 7, 8))
-def _advance(structure, arrays, state, objective, key, steps, optimizer, relu, views) -> Progress:
-    model, image, transform = _restore(arrays, structure)
+@functools.partial(jax.jit, static_argnums=0)
+def _advance(static: tuple, arrays, state: State, objective: Objective, key: Array, steps: Array) -> Progress:
+    structure, optimizer, relu, views = static
+    climb = _climber(_restore(arrays, structure), objective, key, relu, views)
+
+    def body(carry):
+        made, progress = carry
+        state, value, finite = _update(progress.state, climb, optimizer)
+        return made + 1, Progress(state, progress.values.at[made].set(value), finite)
+
+    def unfinished(carry):
+        made, progress = carry
+        return (made < steps) & progress.finite
+
+    start = Progress(state, jnp.zeros(CHUNK), jnp.array(True))
+    return jax.lax.while_loop(unfinished, body, (jnp.int32(0), start))[1]
+
+
+def _climber(parts: tuple, objective: Objective, key: Array, relu: str | None, views: int) -> Callable:
+    """The function to climb: parameters of the picture and number of the step to the objective."""
+    model, image, transform = parts
 
     def climb(params, step: Array) -> Array:
         rectifier = None if relu is None else ops.rectifier(relu, step)
@@ -175,33 +207,143 @@ def _advance(structure, arrays, state, objective, key, steps, optimizer, relu, v
         keys = jax.vmap(lambda view: jax.random.fold_in(key_of_step, view))(jnp.arange(views))
         return jax.vmap(value)(keys).mean(axis=0)
 
-    def body(carry):
-        made, (state, values, _) = carry
-        value, gradient = jax.value_and_grad(climb)(state.params, state.step)
-        descent = jax.tree.map(jnp.negative, gradient)
-        updates, opt_state = optax.with_extra_args_support(optimizer).update(
-            descent,
-            state.opt_state,
-            state.params,
-            value=-value,
-            grad=descent,
-            value_fn=lambda params: -climb(params, state.step),
-        )
-        finite = jnp.isfinite(value)
-        good = jax.tree.map(lambda a, b: jnp.where(finite, a, b), state.params, state.previous)
-        for leaf in jax.tree.leaves(gradient):
-            finite &= jnp.isfinite(leaf).all()
-        state = State(state.step + 1, optax.apply_updates(state.params, updates), good, opt_state)
-        return made + 1, Progress(state, values.at[made].set(value.astype(values.dtype)), finite)
+    return climb
 
-    def unfinished(carry):
-        made, progress = carry
-        return (made < steps) & progress.finite
 
-    start = Progress(state, jnp.zeros(CHUNK), jnp.array(True))
-    _, (state, values, finite) = jax.lax.while_loop(unfinished, body, (jnp.int32(0), start))
-    params = jax.tree.map(lambda a, b: jnp.where(finite, a, b), state.params, state.previous)
-    return Progress(state._replace(params=params, step=state.step - jnp.where(finite, 0, 1)), values, finite)
+def _update(state: State, climb: Callable, optimizer: optax.GradientTransformation) -> tuple[State, Array, Array]:
+    """One step: the state after it, the objective before it, and whether that and its gradient were finite.
+
+    After a step that was not, the parameters are the last that gave a finite objective, and it does not count.
+    """
+    value, gradient = jax.value_and_grad(climb)(state.params, state.step)
+    descent = jax.tree.map(jnp.negative, gradient)
+    updates, opt_state = optax.with_extra_args_support(optimizer).update(
+        descent,
+        state.opt_state,
+        state.params,
+        value=-value,
+        grad=descent,
+        value_fn=lambda params: -climb(params, state.step),
+    )
+    finite = jnp.isfinite(value)
+    good = _choose(finite, state.params, state.previous)
+    for leaf in jax.tree.leaves(gradient):
+        finite &= jnp.isfinite(leaf).all()
+    params = _choose(finite, optax.apply_updates(state.params, updates), good)
+    return State(state.step + finite, params, good, opt_state), value.astype(jnp.float32), finite
+
+
+def _choose(condition: Array, a: Any, b: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), a, b)
+
+
+def init_many(
+    keys: Array,
+    image: Image,
+    optimizer: optax.GradientTransformation,
+    mesh: jax.sharding.Mesh,
+    start: ArrayLike | None = None,
+) -> Progress:
+    """The states of several jobs before the first step, one for each key, spread over the devices."""
+    arrays, structure = _partition(image)
+    return _init_many((structure, optimizer, mesh), arrays, keys, start)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _init_many(static: tuple, arrays, keys: Array, start) -> Progress:
+    structure, optimizer, mesh = static
+
+    def share(arrays, keys, start):
+        states = jax.vmap(lambda key: _init(structure, optimizer, arrays, key, start))(keys)
+        return Progress(states, jnp.zeros((len(keys), CHUNK)), jnp.ones(len(keys), bool))
+
+    return jax.shard_map(share, mesh=mesh, in_specs=(P(), JOBS, P()), out_specs=JOBS, check_vma=False)(
+        arrays, keys, start
+    )
+
+
+def advance_many(
+    progress: Progress,
+    model: Model,
+    objective: Objective,
+    keys: Array,
+    steps: int,
+    *,
+    image: Image,
+    transform: Transform | None,
+    optimizer: optax.GradientTransformation,
+    relu: str | None,
+    views: int = 1,
+    mesh: jax.sharding.Mesh,
+) -> Progress:
+    """Make up to `CHUNK` steps of several independent jobs in one compiled program, each as `advance` would alone.
+
+    All jobs count their steps together. One that stops being finite stands still from there on, and the others go on.
+    Each device takes its share of the jobs, and has nothing to say to the others.
+
+    Args:
+      progress: Where to start, from `init_many` or the call before. All arrays of it have a leading axis of jobs, whose
+        length is a multiple of the number of devices.
+      model: As for `advance`.
+      objective: What to maximise; every leaf has a leading axis of jobs.
+      keys: Randomness of the transforms, one key for each job.
+      steps: Number of steps, at most `CHUNK`; any number shares the compilation.
+      image: As for `advance`.
+      transform: As for `advance`.
+      optimizer: As for `advance`.
+      relu: As for `advance`.
+      views: As for `advance`.
+      mesh: The devices, along an axis called "jobs".
+
+    Raises:
+      ValueError: If there are more steps than one call makes.
+    """
+    return _advance_many(
+        *_call((model, image, transform), progress, objective, keys, steps, optimizer, relu, views, mesh)
+    )
+
+
+def compile_many(
+    progress: Progress,
+    model: Model,
+    objective: Objective,
+    keys: Array,
+    *,
+    image: Image,
+    transform: Transform | None,
+    optimizer: optax.GradientTransformation,
+    relu: str | None,
+    views: int = 1,
+    mesh: jax.sharding.Mesh,
+) -> jax.stages.Compiled:
+    """The compiled program behind `advance_many`; a call with arguments of the same structure does not compile again."""
+    call = _call((model, image, transform), progress, objective, keys, 1, optimizer, relu, views, mesh)
+    return _advance_many.lower(*call).compile()
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _advance_many(
+    static: tuple, arrays, progress: Progress, objective: Objective, keys: Array, steps: Array
+) -> Progress:
+    structure, optimizer, relu, views, mesh = static
+
+    def share(arrays, progress, objective, keys, steps) -> Progress:
+        parts = _restore(arrays, structure)
+
+        def update(progress: Progress, objective: Objective, key: Array, made: Array) -> Progress:
+            climb = _climber(parts, objective, key, relu, views)
+            state, value, finite = _update(progress.state, climb, optimizer)
+            # A job that failed stays as it is. Were that the loop's own condition, vmap would choose anew, at every
+            # step, between old and new for everything that the loop carries.
+            state = _choose(progress.finite, state, progress.state)
+            return Progress(state, progress.values.at[made].set(value), progress.finite & finite)
+
+        updates = jax.vmap(update, in_axes=(0, 0, 0, None))
+        return jax.lax.fori_loop(0, steps, lambda made, progress: updates(progress, objective, keys, made), progress)
+
+    shares = (P(), JOBS, JOBS, JOBS, P())
+    shared = jax.shard_map(share, mesh=mesh, in_specs=shares, out_specs=JOBS, check_vma=False)
+    return shared(arrays, progress, objective, keys, steps)
 
 
 def clamp_params(low: float, high: float) -> optax.GradientTransformation:
@@ -246,6 +388,20 @@ def check(model: Model, objective: Objective, image: Image, transform: Transform
       TypeError: If the model, the picture or the transforms are not what their contract says.
       ValueError, IndexError: As `objectives.check`.
     """
+    seen = shapes(model, image, transform, relu)
+    objectives.check(objective, seen)
+    return seen["input"].shape
+
+
+def shapes(
+    model: Model, image: Image, transform: Transform | None, relu: str | None
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes of all activations that an objective can read, and a check that model, picture and transforms fit.
+
+    Raises:
+      TypeError: If the model, the picture or the transforms are not what their contract says.
+      ValueError: If the network would see an alpha channel.
+    """
     if not callable(model):
         raise TypeError(f"a model is a function of images that returns named activations, not {model!r}")
     if not callable(getattr(image, "init", None)) or not callable(getattr(image, "decode", None)):
@@ -279,8 +435,7 @@ def check(model: Model, objective: Objective, image: Image, transform: Transform
         raise TypeError("this model changes its own state when it is called; call its eval() first") from error
     if not isinstance(found, Mapping) or not all(hasattr(a, "shape") for a in found.values()):
         raise TypeError(f"a model returns a mapping from names to activations, but this one returns {found!r}")
-    objectives.check(objective, {**found, "input": pictures})
-    return pictures.shape
+    return {**found, "input": pictures}
 
 
 def _strongly_typed(leaf) -> Array:

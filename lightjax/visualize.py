@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -39,6 +39,8 @@ class Result:
       settings: Everything it was made with, in plain types; `save` writes them into PNG files.
       interrupted: Whether Ctrl-C ended it early; `len(values)` steps were made.
       stopped: Whether its callback ended it early; `len(values)` steps were made.
+      failed: The step that was not finite, counted from 1, if there was one in `visualize_many`: the pictures are the
+        last good ones. `visualize` raises NonFiniteError instead.
     """
 
     images: np.ndarray
@@ -48,6 +50,7 @@ class Result:
     settings: dict[str, Any]
     interrupted: bool = False
     stopped: bool = False
+    failed: int | None = None
 
     @property
     def image(self) -> np.ndarray:
@@ -83,6 +86,7 @@ class Result:
         pictures = f"{number} pictures" if number > 1 else "a picture"
         value = f", objective {self.values[-1]:.4g}" if len(self.values) else ""
         ended = " (interrupted)" if self.interrupted else " (stopped)" if self.stopped else ""
+        ended = f" (not finite at step {self.failed})" if self.failed else ended
         return (
             f"<Result: {pictures} of {height}x{width} for {self.settings['objective']}, "
             f"{len(self.values)} steps{ended}{value}, seed {self.seed}>"
@@ -171,49 +175,28 @@ def visualize(
         optax.chain(a, lj.optimize.clamp_params(-2, 2))           # parameters between -2 and 2
         optax.lbfgs()                                             # with a line search, best with transforms=None
     """
-    # What was given, checked and completed.
     goal = objectives.as_objective(objective)
-    snapshots = _snapshots(snapshots, steps)
+    check_seed(seed)
+    plan = complete(
+        steps=steps,
+        model=model,
+        image=image,
+        transforms=transforms,
+        optimizer=optimizer,
+        relu=relu,
+        views=views,
+        start=start,
+        snapshots=snapshots,
+        size=size,
+    )
+    model, image, transforms, optimizer, relu, views, start, steps, snapshots, shapes = plan[:-1]
     calls = _calls(callback, every, steps)
-    if not isinstance(views, int | np.integer) or isinstance(views, bool) or views < 1:
-        raise ValueError(f"views is a whole number of draws from 1 on, not {views!r}")
-    if views > 1 and transforms is None:
-        raise ValueError(f"{views} views of a picture are all the same without transforms")
-    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not 0 <= seed < 2**32:
-        raise ValueError(f"seed is a whole number from 0 to 4294967295, not {seed!r}")
-    if image is None:
-        image = images.fourier_image(size)
-    elif images.height_and_width(size) != (224, 224):
-        raise ValueError("size is that of the default image; with image=..., give the size to the image")
-    optimizer, described = _optimizer(optimizer)
-    if model is None or isinstance(model, str | os.PathLike):
-        model = weights.load_model(weights.DEFAULT if model is None else model)
-    if relu is None and optimize.accepts_relu(model):
-        relu = "torchlight"
-    shape = optimize.check(model, goal, image, transforms, relu)
-    start = None if start is None else images.check_start(image, start, shape)
-    settings = {
-        "lightjax": importlib.metadata.version("lightjax"),
-        "objective": repr(goal),
-        "steps": int(steps),
-        "snapshots": snapshots,
-        "seed": int(seed),
-        "model": getattr(model, "source", "") or getattr(model, "__name__", type(model).__name__),
-        "size": list(shape[1:3]),
-        "image": repr(image),
-        "start": None if start is None else hashlib.sha256(start.tobytes()).hexdigest()[:12],
-        "transforms": repr(transforms),
-        "optimizer": described,
-        "relu": relu,
-        "views": int(views),
-        "device": jax.devices()[0].device_kind,
-    }
+    objectives.check(goal, shapes)
+    settings = {**plan.settings, "objective": repr(goal), "seed": int(seed)}
 
     init_key, key = jax.random.split(jax.random.key(seed))
     state = optimize.init(init_key, image, optimizer, start)
-    first = _decode(image, state.params)
-    if not (first.min() >= 0 and first.max() <= 1):
-        raise ValueError(f"an image decodes to values in [0, 1], but {image!r} gives {first.min()} to {first.max()}")
+    check_range(image, _decode(image, state.params))
     advance = functools.partial(
         optimize.advance,
         model=model,
@@ -245,10 +228,10 @@ def visualize(
         shorter = settings | {"steps": int(state.step), "snapshots": list(kept)}
         return dataclasses.replace(result(), settings=shorter)
 
-    pace = _Pace()
-    with _bar(int(steps), progress) as bar:
+    pace = Pace()
+    with _bar(steps, progress) as bar:
         try:
-            for stop in sorted({*snapshots, *calls, int(steps)}):
+            for stop in sorted({*snapshots, *calls, steps}):
                 while (done := int(state.step)) < stop:
                     chunk = pace.next(stop - done)
                     made = advance(state, steps=chunk)
@@ -266,6 +249,84 @@ def visualize(
         except KeyboardInterrupt:
             return result("interrupted")
     return result()
+
+
+class Plan(NamedTuple):
+    """What a render was asked for, but for its objective and its seed: checked and completed.
+
+    Attributes:
+      model: The network.
+      image: What is optimised.
+      transforms: What the picture must survive, or None.
+      optimizer: An optax optimiser.
+      relu: Gradient rule of the rectifiers; None for a network that has its own.
+      views: Draws of the transforms in each step.
+      start: Pictures to start from, or None.
+      steps: Number of updates.
+      snapshots: Numbers of steps after which to keep the pictures, in order.
+      shapes: Of the activations that an objective can read.
+      settings: All of it in plain types.
+    """
+
+    model: Model
+    image: Image
+    transforms: Transform | None
+    optimizer: optax.GradientTransformation
+    relu: str | None
+    views: int
+    start: np.ndarray | None
+    steps: int
+    snapshots: list[int]
+    shapes: dict[str, jax.ShapeDtypeStruct]
+    settings: dict[str, Any]
+
+
+def complete(*, steps, model, image, transforms, optimizer, relu, views, start, snapshots, size) -> Plan:
+    """Check and complete the arguments of `visualize` that say how to render; errors are as there."""
+    snapshots = _snapshots(snapshots, steps)
+    if not isinstance(views, int | np.integer) or isinstance(views, bool) or views < 1:
+        raise ValueError(f"views is a whole number of draws from 1 on, not {views!r}")
+    if views > 1 and transforms is None:
+        raise ValueError(f"{views} views of a picture are all the same without transforms")
+    if image is None:
+        image = images.fourier_image(size)
+    elif images.height_and_width(size) != (224, 224):
+        raise ValueError("size is that of the default image; with image=..., give the size to the image")
+    optimizer, described = _optimizer(optimizer)
+    if model is None or isinstance(model, str | os.PathLike):
+        model = weights.load_model(weights.DEFAULT if model is None else model)
+    if relu is None and optimize.accepts_relu(model):
+        relu = "torchlight"
+    shapes = optimize.shapes(model, image, transforms, relu)
+    start = None if start is None else images.check_start(image, start, shapes["input"].shape)
+    settings = {
+        "lightjax": importlib.metadata.version("lightjax"),
+        "steps": int(steps),
+        "snapshots": snapshots,
+        "model": getattr(model, "source", "") or getattr(model, "__name__", type(model).__name__),
+        "size": list(shapes["input"].shape[1:3]),
+        "image": repr(image),
+        "start": None if start is None else hashlib.sha256(start.tobytes()).hexdigest()[:12],
+        "transforms": repr(transforms),
+        "optimizer": described,
+        "relu": relu,
+        "views": int(views),
+        "device": jax.local_devices()[0].device_kind,
+    }
+    return Plan(model, image, transforms, optimizer, relu, int(views), start, int(steps), snapshots, shapes, settings)
+
+
+def check_seed(seed: int) -> None:
+    """Refuse what is no seed."""
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not 0 <= seed < 2**32:
+        raise ValueError(f"seed is a whole number from 0 to 4294967295, not {seed!r}")
+
+
+def check_range(image: Image, pictures: np.ndarray) -> None:
+    """Refuse an image whose first pictures are not in [0, 1]."""
+    if not (pictures.min() >= 0 and pictures.max() <= 1):
+        low, high = pictures.min(), pictures.max()
+        raise ValueError(f"an image decodes to values in [0, 1], but {image!r} gives {low} to {high}")
 
 
 @functools.lru_cache(maxsize=32)
@@ -291,7 +352,7 @@ def _optimizer(given) -> tuple[optax.GradientTransformation, str]:
     return adam(float(rate)), f"adam({float(rate)})"
 
 
-class _Pace:
+class Pace:
     """How many steps to make before the next look at the host, from how long the last ones took."""
 
     def __init__(self):
@@ -300,11 +361,13 @@ class _Pace:
         self._start = 0.0
 
     def next(self, most: int) -> int:
+        """Steps to make now, at most so many; the clock starts."""
         self._start = time.perf_counter()
         wanted = 1 if not self._seconds else max(1, int(_CHUNK_SECONDS / self._seconds))
         return min(wanted, most, optimize.CHUNK)
 
     def made(self, steps: int) -> None:
+        """Stop the clock after so many steps."""
         self._calls += 1
         if self._calls > 1:  # the first call includes the compilation
             self._seconds = (time.perf_counter() - self._start) / steps

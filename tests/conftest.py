@@ -7,6 +7,8 @@ import pytest
 
 # Matrix units of accelerators round float32 to a few digits unless told otherwise.
 jax.config.update("jax_default_matmul_precision", "highest")
+# Commands that run in this process keep no compiled programs: tests do not depend on those before them.
+jax.config.update("jax_enable_compilation_cache", False)
 
 
 @pytest.fixture(scope="session")

@@ -124,7 +124,7 @@ def test_a_snapshot_is_the_picture_of_a_shorter_render():
 def test_where_chunks_end_does_not_change_a_byte(monkeypatch):
     reference = render(steps=30)
     monkeypatch.setattr(optimize, "CHUNK", 7)
-    monkeypatch.setattr(visualize._Pace, "next", lambda self, most: min(most, 7))
+    monkeypatch.setattr(visualize.Pace, "next", lambda self, most: min(most, 7))
     jax.clear_caches()
     again = render(steps=30)
     jax.clear_caches()
@@ -298,7 +298,7 @@ def test_ctrl_c_returns_what_there_is(monkeypatch):
         return advance(*args, **kwargs)
 
     monkeypatch.setattr(optimize, "advance", interrupted)
-    monkeypatch.setattr(visualize._Pace, "next", lambda self, most: min(most, 3))
+    monkeypatch.setattr(visualize.Pace, "next", lambda self, most: min(most, 3))
     result = render(steps=50, snapshots=(2,))
     monkeypatch.undo()
     made = sum(calls[:3])
@@ -536,20 +536,11 @@ def test_mini_renders_and_says_so(mini):
 
 def test_shallow_objectives_cost_less(googlenet):
     def flops(spec):
-        image, transform = lj.fourier_image(224), lj.transforms.DEFAULT
-        state = optimize.init(jax.random.key(0), image, visualize.adam(0.05))
-        arrays, structure = optimize._partition((googlenet, image, transform))
-        lowered = optimize._advance.lower(
-            state,
-            arrays,
-            lj.parse(spec),
-            jax.random.key(0),
-            np.int32(1),
-            structure,
-            visualize.adam(0.05),
-            "torchlight",
-        )
-        return lowered.compile().cost_analysis()["flops"]
+        image, optimizer = lj.fourier_image(224), visualize.adam(0.05)
+        key = jax.random.key(0)
+        state = optimize.init(key, image, optimizer)
+        settings = {"image": image, "transform": lj.transforms.DEFAULT, "optimizer": optimizer, "relu": "torchlight"}
+        return optimize.compile(state, googlenet, lj.parse(spec), key, **settings).cost_analysis()["flops"]
 
     assert flops("mixed3a:0") < 0.5 * flops("mixed5b:0")
 

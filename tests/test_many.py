@@ -1,0 +1,299 @@
+"""Many jobs in one program: each as it would be alone, however they are grouped, cut, spread and spoilt."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import lightjax as lj
+from lightjax import many, ops, optimize
+from lightjax.images import pixel_image
+from lightjax.transforms import compose, jitter, pad, random_rotate
+
+ROOT = Path(__file__).resolve().parents[1]
+RANDOM = np.random.default_rng(0)
+FIRST, SECOND = (RANDOM.normal(0, 0.3, shape).astype(np.float32) for shape in ((3, 3, 3, 8), (3, 3, 8, 20)))
+
+
+def model(images, *, relu=jax.nn.relu):
+    """Two convolutions and a pool."""
+    a = relu(ops.conv(images, jnp.asarray(FIRST), 2, ((1, 1), (1, 1))))
+    pooled = ops.max_pool(a, 2, ((0, 1), (0, 1)))
+    return {"a": a, "b": relu(ops.conv(pooled, jnp.asarray(SECOND), 1, ((1, 1), (1, 1))))}
+
+
+# Adam divides each gradient by its own size, so that its first steps turn the rounding of tiny gradients into whole
+# steps, which is chaos of the optimiser and says nothing about us. Plain gradient ascent passes rounding on as it is.
+ASCENT = optax.sgd(3.0)
+SMALL = {
+    "model": model,
+    "image": pixel_image((24, 20)),
+    "transforms": compose(pad(2), jitter(3), random_rotate((-5, 0, 5))),
+    "optimizer": ASCENT,
+    "steps": 12,
+    "progress": False,
+}
+CHANNELS = [3, 7, 1, 0, 19, 7, 12]
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """What each channel gives alone."""
+    return {channel: lj.visualize(lj.channel("b", channel), seed=5, **SMALL) for channel in CHANNELS}
+
+
+def same(a: lj.Result, b: lj.Result) -> None:
+    """Equal to within rounding, and told in the same words."""
+    np.testing.assert_allclose(a.images, b.images, rtol=0, atol=2e-6)
+    np.testing.assert_allclose(a.values, b.values, rtol=1e-5, atol=1e-6)
+    assert a.settings == b.settings
+    assert a.seed == b.seed
+    assert a.snapshots.keys() == b.snapshots.keys()
+    for step, pictures in a.snapshots.items():
+        np.testing.assert_allclose(pictures, b.snapshots[step], rtol=0, atol=2e-6)
+
+
+@pytest.fixture
+def compiled():
+    """The names of the programs that are compiled, as they are."""
+    names: list[str] = []
+
+    def listen(event: str, duration: float, **about) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            names.append(about.get("fun_name", ""))
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield names
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+@pytest.mark.parametrize("chunk", [None, 1, 3])
+def test_a_job_gives_the_picture_it_gives_alone_first_last_and_in_any_chunk(alone, chunk):
+    jobs = lj.visualize_many(lj.channel("b", jnp.array(CHANNELS)), seed=5, chunk=chunk, **SMALL).in_order()
+    assert len(jobs) == len(CHANNELS)
+    assert np.abs(alone[3].image - alone[7].image).max() > 0.01  # or all of this says nothing
+    for channel, result in zip(CHANNELS, jobs, strict=True):
+        same(result, alone[channel])
+
+
+def test_the_place_in_a_chunk_changes_nothing(alone):
+    backwards = lj.visualize_many(lj.channel("b", CHANNELS[::-1]), seed=5, chunk=4, **SMALL).in_order()
+    for channel, result in zip(CHANNELS[::-1], backwards, strict=True):
+        same(result, alone[channel])
+
+
+def test_a_real_network_gives_what_it_gives_alone(mini):
+    settings = {"model": mini, "size": 64, "steps": 3, "optimizer": optax.sgd(1.0), "progress": False}
+    for channel, result in lj.visualize_many("conv2d2:0-2", chunk=2, **settings):
+        lone = lj.visualize(f"conv2d2:{channel}", **settings)
+        np.testing.assert_allclose(result.image, lone.image, rtol=0, atol=2e-6)
+        np.testing.assert_allclose(result.values, lone.values, rtol=1e-5)
+
+
+def test_each_job_may_have_a_seed_of_its_own():
+    seeds = [0, 7, 2**31, 2**32 - 1]
+    jobs = lj.visualize_many(lj.channel("b", [3] * 4), seed=seeds, chunk=3, **SMALL).in_order()
+    for seed, result in zip(seeds, jobs, strict=True):
+        same(result, lj.visualize("b:3", seed=seed, **SMALL))
+    assert np.abs(jobs[0].image - jobs[1].image).max() > 0.01
+
+
+def test_the_default_optimiser_starts_alike(alone):
+    # Before Adam's first update nothing has been amplified, and after it only what was tiny.
+    settings = SMALL | {"optimizer": None, "steps": 2}
+    (job, *_) = lj.visualize_many(lj.channel("b", [3, 4]), seed=5, **settings).in_order()
+    lone = lj.visualize("b:3", seed=5, **settings)
+    np.testing.assert_allclose(job.values[0], lone.values[0], rtol=1e-6)
+    assert np.mean(np.abs(job.images - lone.images) > 1e-4) < 0.01
+
+
+def test_numbers_are_shared_and_arrays_are_not():
+    weighted = 0.5 * lj.channel("b", [3, 7]) - lj.neuron("a", [1, 2], (np.array([0, 5]), np.array([2, 6])))
+    jobs = lj.visualize_many(weighted, **SMALL).in_order()
+    assert json.loads(json.dumps(jobs[0].settings)) == jobs[0].settings
+    ones = [
+        0.5 * lj.channel("b", 3) - lj.neuron("a", 1, (0, 2)),
+        0.5 * lj.channel("b", 7) - lj.neuron("a", 2, (5, 6)),
+    ]
+    for result, objective in zip(jobs, ones, strict=True):
+        same(result, lj.visualize(objective, **SMALL))
+
+
+def test_a_list_is_grouped_by_structure_and_compiled_once_for_each(compiled):
+    goals = ["b:3", "b:3,7", lj.channel("b", 7), lj.channel("b", 1), "b:5,6"]
+    jobs = dict(lj.visualize_many(goals, chunk=2, **SMALL))
+    assert list(jobs) == [0, 2, 3, 1, 4]  # as they finish
+    assert compiled.count("jit(_advance_many)") == 2
+    for i, goal in enumerate(goals):
+        same(jobs[i], lj.visualize(goal, **SMALL))
+
+
+def test_a_layer_costs_one_compilation_and_nothing_the_second_time(compiled):
+    settings = SMALL | {"steps": 3, "image": pixel_image(26)}
+    lj.visualize_many(lj.channel("b", np.arange(20)), chunk=8, **settings).in_order()
+    assert compiled.count("jit(_advance_many)") == 1
+    compiled.clear()
+    lj.visualize_many(lj.channel("a", np.arange(8)), chunk=8, **settings).in_order()
+    assert compiled == ["jit(_advance_many)"]
+    compiled.clear()
+    lj.visualize_many(lj.channel("b", np.arange(20)), chunk=8, **settings | {"steps": 5}, seed=3).in_order()
+    assert compiled == []
+
+
+def test_chunks_fit_the_memory_they_may_take(compiled, monkeypatch):
+    monkeypatch.setattr(many, "CPU_CHUNK", 4)
+    given = {name: value for name, value in SMALL.items() if name != "progress"} | {"transforms": None}
+    plan = many.complete(**given, relu=None, views=1, start=None, snapshots=(), size=224)
+    mesh = many.mesh_of(jax.devices()[:1])
+    goal = lj.channel("b", 0)
+
+    def needed(chunk: int) -> int:
+        start, call = many._start(plan, [goal], [0], chunk, mesh)
+        return many.memory_of(optimize.compile_many(start, **call))
+
+    assert many.fitting_chunk(plan, goal, 20, mesh, 2**40) == 4
+    before = compiled.count("jit(_advance_many)")
+    most = needed(4)
+    assert many.fitting_chunk(plan, goal, 20, mesh, most) == 4
+    assert compiled.count("jit(_advance_many)") == before  # what was guessed and compiled is what is used
+    chunk = many.fitting_chunk(plan, goal, 20, mesh, most - 1)
+    assert chunk == 3
+    assert needed(chunk) < most
+    assert many.fitting_chunk(plan, goal, 3, mesh) == 3
+    assert many.fitting_chunk(plan, goal, 20, mesh, 1) == 1  # the least there is, and tried all the same
+
+
+def test_results_come_before_all_are_done(monkeypatch):
+    started = []
+    begin = optimize.init_many
+    monkeypatch.setattr(optimize, "init_many", lambda *a: started.append(0) or begin(*a))
+    stream = lj.visualize_many(lj.channel("b", np.arange(6)), chunk=2, **SMALL)
+    assert started == []
+    assert next(stream)[0] == 0
+    assert next(stream)[0] == 1
+    assert len(started) == 1
+    assert next(stream)[0] == 2
+    assert len(started) == 2
+    assert [len(result.values) for result in stream.in_order()] == [12] * 3
+
+
+def test_snapshots_are_those_of_a_lone_render():
+    settings = SMALL | {"snapshots": (4, 0, 9)}
+    for channel, result in lj.visualize_many(lj.channel("b", [0, 1]), **settings):
+        assert list(result.snapshots) == [0, 4, 9]
+        same(result, lj.visualize(lj.channel("b", channel), **settings))
+
+
+def limited(activations, limit):
+    """Not a number as soon as the mean of the picture has grown to a limit."""
+    mean = activations["input"].mean()
+    return jnp.log(limit - mean) * 0 + mean
+
+
+def cornered(activations, limit):
+    """Finite everywhere, with a gradient that is not, from a limit on."""
+    mean = activations["input"].mean()
+    return mean + 0 * jnp.sqrt(jnp.maximum(limit - mean, 0))
+
+
+@pytest.mark.parametrize("fn", [limited, cornered])
+def test_a_job_that_fails_keeps_its_last_good_picture_and_the_others_go_on(fn):
+    settings = SMALL | {"optimizer": 0.05, "transforms": None}
+    limits = (0.55, 10.0, 0.5, 0.53)
+    goals = [lj.objective(fn, limit) for limit in limits]
+    jobs = lj.visualize_many(goals, **settings, snapshots=(2, 5)).in_order()
+    whole = lj.visualize(goals[1], **settings)
+    assert jobs[1].failed is None
+    np.testing.assert_allclose(jobs[1].images, whole.images, atol=1e-4)
+    for i in (0, 2, 3):
+        with pytest.raises(lj.NonFiniteError) as error:
+            lj.visualize(goals[i], **settings, snapshots=(2, 5))
+        assert jobs[i].failed == error.value.step
+        assert f"step {error.value.step}" in repr(jobs[i])
+        expected = error.value.result
+        assert len(jobs[i].values) == len(expected.values) < 12
+        np.testing.assert_allclose(jobs[i].images, expected.images, atol=1e-4)
+        assert jobs[i].snapshots.keys() == expected.snapshots.keys()
+        assert jobs[i].settings == expected.settings | {"failed": error.value.step}
+
+
+def test_a_picture_spoilt_by_the_last_update_is_not_shown():
+    steep = lj.objective(lambda activations, height: activations["input"].mean() * height, np.array([1.0, 1e38]))
+    settings = SMALL | {"optimizer": optax.sgd(1e10), "transforms": None, "steps": 1}
+    good, spoilt = lj.visualize_many(steep, **settings).in_order()
+    assert (good.failed, spoilt.failed) == (None, 1)
+    assert np.isfinite(spoilt.images).all()
+    before = lj.visualize("b:0", **settings | {"steps": 0})
+    np.testing.assert_allclose(spoilt.images, before.images, rtol=0, atol=2e-6)
+
+
+def test_ctrl_c_yields_the_jobs_under_way_as_interrupted(monkeypatch):
+    advance = optimize.advance_many
+    calls = []
+
+    def once(*args, **settings):
+        calls.append(0)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return advance(*args, **settings)
+
+    monkeypatch.setattr(optimize, "advance_many", once)
+    monkeypatch.setattr(many.Pace, "next", lambda self, most: min(most, 5))
+    jobs = lj.visualize_many(lj.channel("b", np.arange(6)), chunk=2, **SMALL).in_order()
+    assert [(job.interrupted, len(job.values)) for job in jobs] == [(True, 10)] * 2
+    assert jobs[0].settings["interrupted"] == 10
+
+
+@pytest.mark.parametrize(
+    ("exception", "match", "objectives", "settings"),
+    [
+        (IndexError, "no channel of b with index 20", lj.channel("b", [3, 20]), {}),
+        (IndexError, "no channel of b with index 20", ["b:3", "b:20"], {}),
+        (ValueError, "did you mean 'input'", ["b:3", "inpu:20"], {}),
+        (ValueError, "it has none: channel", "b:3", {}),
+        (ValueError, "they have 2, 3", lj.channel("b", [1, 2]) + lj.channel("b", [1, 2, 3]), {}),
+        (ValueError, "no objectives were given", [], {}),
+        (ValueError, "2 jobs and 3 seeds", "b:3,4", {"seed": [1, 2, 3]}),
+        (ValueError, "seed is a whole number", "b:3,4", {"seed": [1, -2]}),
+        (ValueError, "chunk is a whole number", "b:3,4", {"chunk": 0}),
+        (ValueError, "memory is a whole number", "b:3,4", {"memory": 0.5}),
+        (ValueError, "steps and snapshots", "b:3,4", {"steps": -1}),
+    ],
+)
+def test_wrong_arguments_are_refused_at_once(exception, match, objectives, settings, monkeypatch):
+    monkeypatch.setattr(optimize, "_advance_many", None)
+    with pytest.raises(exception, match=match):
+        lj.visualize_many(objectives, **SMALL | settings)
+
+
+def test_devices_share_the_jobs_and_never_speak(alone, tmp_path):
+    program = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+import jax, numpy as np
+import lightjax as lj
+from lightjax import many, optimize
+from tests.test_many import SMALL
+assert len(jax.devices()) == 4
+jobs = lj.visualize_many(lj.channel("b", {CHANNELS!r}), seed=5, chunk=6, **SMALL).in_order()
+np.save({str(tmp_path / "four.npy")!r}, np.stack([job.image for job in jobs]))
+given = {{k: v for k, v in SMALL.items() if k != "progress"}}
+plan = many.complete(**given, relu=None, views=1, start=None, snapshots=(), size=224)
+mesh = many.mesh_of()
+start, call = many._start(many.spread_over(plan, mesh), [lj.channel("b", 0)], [0], 8, mesh)
+assert len(start.state.params.sharding.device_set) == 4
+program = optimize.compile_many(start, **call).as_text()
+for word in ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter"):
+    assert word not in program, word
+"""
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+    for channel, image in zip(CHANNELS, np.load(tmp_path / "four.npy"), strict=True):
+        np.testing.assert_allclose(image, alone[channel].image, rtol=0, atol=2e-6)
