@@ -7,20 +7,18 @@ Operators only build trees:
 
     channel("mixed4a", 97) + 0.5 * channel("mixed4b", 3) - neuron("mixed5a", 12)
 
-Each primitive is a constructor, which checks and documents its arguments, with its formula right below, whose
-parameters have the same names. Two conventions hold for all of them, unless a docstring says otherwise:
+Each is written below as what it computes, a function of the activations; the decorator `primitive` takes them away, and
+leaves a constructor. Two conventions hold for all of them, unless a docstring says otherwise:
 
 - An objective of several pictures is the mean over them, and each counts for itself: a weight means the same for any
   number of pictures. Where Lucid sums over pictures, the docstring says so; for one picture there is no difference.
 - Penalties are 0 or more, and are subtracted: `channel("mixed4a", 97) - 0.25 * total_variation()`.
 """
 
-import ast
-import dataclasses
 import difflib
-import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -30,12 +28,27 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from lightjax import classes, grammar
-
-Activations = Mapping[str, Array]
-Position = ArrayLike | tuple[ArrayLike, ArrayLike] | None
-"""(row, column), or one number that counts along the rows; None for the centre."""
-Reduction = str | Callable[[Array], Array]
-Similarity = Literal["dot", "cosine"]
+from lightjax.algebra import (
+    PRIMITIVES,
+    Activations,
+    Argument,
+    Batch,
+    Channel,
+    Columns,
+    Flag,
+    Label,
+    Layer,
+    Number,
+    Numbers,
+    Objective,
+    Position,
+    Positive,
+    Power,
+    Rows,
+    Width,
+    one_of,
+    primitive,
+)
 
 REDUCTIONS: dict[str, Callable[[Array], Array]] = {
     "mean": jnp.mean,
@@ -48,81 +61,17 @@ REDUCTIONS: dict[str, Callable[[Array], Array]] = {
 }
 """What makes one number of the values for one picture, by name; "norm" is the root of the sum of squares."""
 
-_CONSTRUCTORS: dict[Callable[..., Array], Callable[..., "Objective"]] = {}
-"""The primitives: what makes an objective, by the formula that it computes."""
+
+def _reduction(reduce, what: str):
+    return reduce if callable(reduce) else one_of(reduce, REDUCTIONS, "reduction")
 
 
-def _formula_of(constructor: Callable[..., "Objective"]):
-    """Say whose formula a function is: it takes what the constructor takes, layers first, then leaves, then options."""
-
-    def register(formula: Callable[..., Array]) -> Callable[..., Array]:
-        _CONSTRUCTORS[formula] = constructor
-        return formula
-
-    return register
+def _similarity(similarity, what: str) -> str:
+    return one_of(similarity, ("dot", "cosine"), what)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, repr=False, eq=False)
-class Objective:
-    """A scalar function of named activations, to be maximised; `+ - * / **` and unary `-` combine it with others.
-
-    Build one with `channel`, `neuron`, `direction` and so on, with `parse`, or, from any function of the activations, with
-    `objective`.
-
-    Attributes:
-      fn: The formula, `fn(activations, *layers, *leaves, *options) -> scalar`.
-      layers: Names of the activations it reads: structure.
-      leaves: What else it depends on: arrays, numbers, other objectives.
-      options: Names and functions that choose between formulas, such as reductions: structure.
-    """
-
-    fn: Callable[..., Array] = dataclasses.field(metadata={"static": True})
-    layers: tuple[str, ...] = dataclasses.field(default=(), metadata={"static": True})
-    leaves: tuple[Any, ...] = ()
-    options: tuple[Any, ...] = dataclasses.field(default=(), metadata={"static": True})
-
-    __array_ufunc__ = None  # so that NumPy leaves `array * objective` to us
-
-    def __call__(self, activations: Activations) -> Array:
-        """The value for some activations, a scalar."""
-        return self.fn(activations, *self.layers, *self.leaves, *self.options)
-
-    def __add__(self, other):
-        return _combine(_add, self, other)
-
-    def __radd__(self, other):
-        return self if type(other) is int and other == 0 else _combine(_add, other, self)
-
-    def __sub__(self, other):
-        return _combine(_sub, self, other)
-
-    def __rsub__(self, other):
-        return _combine(_sub, other, self)
-
-    def __mul__(self, other):
-        return _combine(_mul, self, other)
-
-    def __rmul__(self, other):
-        return _combine(_mul, other, self)
-
-    def __truediv__(self, other):
-        return _combine(_div, self, other)
-
-    def __rtruediv__(self, other):
-        return _combine(_div, other, self)
-
-    def __pow__(self, other):
-        return _combine(_pow, self, other)
-
-    def __rpow__(self, other):
-        return _combine(_pow, other, self)
-
-    def __neg__(self):
-        return Objective(_neg, (), (self,))
-
-    def __repr__(self) -> str:
-        return ast.unparse(_expression(self))
+Reduction = Annotated[str | Callable[[Array], Array], Argument("options", _reduction)]
+Similarity = Annotated[Literal["dot", "cosine"], Argument("options", _similarity)]
 
 
 def objective(fn: Callable[..., Array], *leaves: Any) -> Objective:
@@ -149,7 +98,7 @@ def parse(text: str) -> Objective:
     The form is TorchLight's `layer`, `layer:channel` or `layer:channel:position`, where the channel may be a list
     ("97,143") or a range ("90-99", both ends included) and the position counts along the rows. Names of layers may
     have dots and slashes. Terms combine by arithmetic, with spaces around `-` and `/`, and the functions of this module
-    may be called: `str(objective)` reads back, unless it depends on a function or on an array that is too long to write.
+    may be called: `str(objective)` reads back, unless it depends on a function or on an array too long to write out.
 
     Example:
       >>> parse("mixed4a:97 - 0.5 * mixed4b:3")
@@ -162,7 +111,7 @@ def parse(text: str) -> Objective:
     """
     if not isinstance(text, str):
         raise TypeError(f"an objective in words is a string such as 'mixed4a:97', not {text!r}")
-    result = grammar.read(text, {constructor.__name__: constructor for constructor in _CONSTRUCTORS.values()})
+    result = grammar.read(text, {one.constructor.__name__: one.constructor for one in PRIMITIVES.values()})
     if not isinstance(result, Objective):
         raise grammar.no_layer(text)
     return result
@@ -187,13 +136,13 @@ def resolve(objective: Objective, model: Any) -> Objective:
       The objective with indices, the same if it has no names.
 
     Raises:
-      ValueError: If the model has no names, if none of its classes or several are called so, or if an index is that of a
-        logit that stands for no class.
+      ValueError: If the model has no names, if none of its classes or several are called so, or if an index is that of
+        a logit that stands for no class.
     """
     names = getattr(model, "class_names", ())
 
     def is_class(term) -> bool:
-        return isinstance(term, Objective) and term.fn is _class_logit
+        return isinstance(term, Objective) and term.fn in PRIMITIVES and PRIMITIVES[term.fn].constructor is class_logit
 
     def with_index(term):
         if not is_class(term):
@@ -204,7 +153,7 @@ def resolve(objective: Objective, model: Any) -> Objective:
         elif not isinstance(label, Tracer):
             for index in np.ravel(label):
                 classes.check(int(index), names)
-        return dataclasses.replace(term, leaves=(label, *others))
+        return replace(term, leaves=(label, *others))
 
     return jax.tree.map(with_index, objective, is_leaf=is_class)
 
@@ -236,15 +185,17 @@ class _Named(dict):
 # Units, layers and classes.
 
 
+@primitive
 def channel(
-    layer: str,
-    index: ArrayLike,
+    activations: Activations,
+    layer: Layer,
+    index: Channel,
     *,
-    rows: ArrayLike | None = None,
-    columns: ArrayLike | None = None,
+    rows: Rows = None,
+    columns: Columns = None,
     reduce: Reduction = "mean",
-    batch: ArrayLike | None = None,
-) -> Objective:
+    batch: Batch = None,
+) -> Array:
     """Mean activation of one channel, or of several.
 
     Args:
@@ -262,17 +213,14 @@ def channel(
     References:
       Olah et al., "Feature Visualization", Distill, 2017.
     """
-    leaves = (_indices(index, "channel"), *_area(rows, columns), _optional(batch, "batch"))
-    return Objective(_channel, (_name(layer),), leaves, (_reduction(reduce),))
-
-
-@_formula_of(channel)
-def _channel(activations: Activations, layer: str, index, rows, columns, batch, reduce) -> Array:
     x = _window(_pictures(activations, layer, batch), layer, rows, columns)
     return _reduced(_select(x, index, -1, f"channel of {layer}"), reduce)
 
 
-def neuron(layer: str, channel: ArrayLike, position: Position = None, *, batch: ArrayLike | None = None) -> Objective:
+@primitive
+def neuron(
+    activations: Activations, layer: Layer, channel: Channel, position: Position = None, *, batch: Batch = None
+) -> Array:
     """Activation of one channel at one position.
 
     Args:
@@ -288,24 +236,20 @@ def neuron(layer: str, channel: ArrayLike, position: Position = None, *, batch: 
     References:
       Olah et al., "Feature Visualization", Distill, 2017.
     """
-    leaves = (_indices(channel, "channel"), _position(position), _optional(batch, "batch"))
-    return Objective(_neuron, (_name(layer),), leaves)
-
-
-@_formula_of(neuron)
-def _neuron(activations: Activations, layer: str, channel, position, batch) -> Array:
     x = _at(_pictures(activations, layer, batch), layer, position)
     return _select(x, channel, -1, f"channel of {layer}").mean()
 
 
+@primitive
 def layer(
-    layer: str,
+    activations: Activations,
+    layer: Layer,
     *,
-    rows: ArrayLike | None = None,
-    columns: ArrayLike | None = None,
+    rows: Rows = None,
+    columns: Columns = None,
     reduce: Reduction = "mean",
-    batch: ArrayLike | None = None,
-) -> Objective:
+    batch: Batch = None,
+) -> Array:
     """Mean activation of a whole layer, or of a window of it.
 
     Args:
@@ -318,16 +262,11 @@ def layer(
     References:
       TorchLight's objective for a layer, which looks at the first picture alone.
     """
-    leaves = (*_area(rows, columns), _optional(batch, "batch"))
-    return Objective(_layer, (_name(layer),), leaves, (_reduction(reduce),))
-
-
-@_formula_of(layer)
-def _layer(activations: Activations, layer: str, rows, columns, batch, reduce) -> Array:
     return _reduced(_window(_pictures(activations, layer, batch), layer, rows, columns), reduce)
 
 
-def deepdream(layer: str, *, batch: ArrayLike | None = None) -> Objective:
+@primitive
+def deepdream(activations: Activations, layer: Layer, *, batch: Batch = None) -> Array:
     """Mean square of a layer: more of whatever is there, `mean(F^2)`.
 
     Args:
@@ -337,17 +276,13 @@ def deepdream(layer: str, *, batch: ArrayLike | None = None) -> Objective:
     References:
       Mordvintsev et al., "Inceptionism: Going Deeper into Neural Networks", Google Research blog, 2015; Lucid.
     """
-    return Objective(_deepdream, (_name(layer),), (_optional(batch, "batch"),))
-
-
-@_formula_of(deepdream)
-def _deepdream(activations: Activations, layer: str, batch) -> Array:
     return jnp.square(_pictures(activations, layer, batch)).mean()
 
 
+@primitive
 def class_logit(
-    label: str | ArrayLike, *, layer: str = "softmax2_pre_activation_matmul", batch: ArrayLike | None = None
-) -> Objective:
+    activations: Activations, label: Label, *, layer: Layer = "softmax2_pre_activation_matmul", batch: Batch = None
+) -> Array:
     """Evidence for a class, before the softmax.
 
     Args:
@@ -362,12 +297,6 @@ def class_logit(
     References:
       Simonyan et al., "Deep Inside Convolutional Networks", 2013; Lucid.
     """
-    leaf = label if isinstance(label, str) and label.strip() else _indices(label, "class")
-    return Objective(_class_logit, (_name(layer),), (leaf, _optional(batch, "batch")))
-
-
-@_formula_of(class_logit)
-def _class_logit(activations: Activations, layer: str, label, batch) -> Array:
     if isinstance(label, str):
         raise ValueError(f"class {label!r} is known by its name alone: objectives.resolve(objective, model) finds it")
     return _select(_pictures(activations, layer, batch), label, -1, f"class of {layer}").mean()
@@ -376,14 +305,16 @@ def _class_logit(activations: Activations, layer: str, label, batch) -> Array:
 # Weighted sums and directions.
 
 
+@primitive
 def channel_weight(
-    layer: str,
-    weights: ArrayLike,
+    activations: Activations,
+    layer: Layer,
+    weights: Numbers,
     *,
-    rows: ArrayLike | None = None,
-    columns: ArrayLike | None = None,
-    batch: ArrayLike | None = None,
-) -> Objective:
+    rows: Rows = None,
+    columns: Columns = None,
+    batch: Batch = None,
+) -> Array:
     """All channels of a layer, each with its weight: the mean of `w_c F_c` over positions and channels.
 
     Args:
@@ -396,19 +327,14 @@ def channel_weight(
     References:
       Lucent (channel_weight, localgroup_weight); Captum (ActivationWeights).
     """
-    leaves = (_numbers(weights, "weights"), *_area(rows, columns), _optional(batch, "batch"))
-    return Objective(_channel_weight, (_name(layer),), leaves)
-
-
-@_formula_of(channel_weight)
-def _channel_weight(activations: Activations, layer: str, weights, rows, columns, batch) -> Array:
     x = _window(_pictures(activations, layer, batch), layer, rows, columns)
     return (x * _vector(weights, x, layer)).mean()
 
 
+@primitive
 def neuron_weight(
-    layer: str, weights: ArrayLike, position: Position = None, *, batch: ArrayLike | None = None
-) -> Objective:
+    activations: Activations, layer: Layer, weights: Numbers, position: Position = None, *, batch: Batch = None
+) -> Array:
     """All channels at one position, each with its weight: the mean of `w_c F_c` over channels.
 
     Args:
@@ -420,17 +346,14 @@ def neuron_weight(
     References:
       Lucent (neuron_weight).
     """
-    leaves = (_numbers(weights, "weights"), _position(position), _optional(batch, "batch"))
-    return Objective(_neuron_weight, (_name(layer),), leaves)
-
-
-@_formula_of(neuron_weight)
-def _neuron_weight(activations: Activations, layer: str, weights, position, batch) -> Array:
     x = _at(_pictures(activations, layer, batch), layer, position)
     return (x * _vector(weights, x, layer)).mean()
 
 
-def spatial_weight(layer: str, index: ArrayLike, weights: ArrayLike, *, batch: ArrayLike | None = None) -> Objective:
+@primitive
+def spatial_weight(
+    activations: Activations, layer: Layer, index: Channel, weights: Numbers, *, batch: Batch = None
+) -> Array:
     """One channel, or several, with a weight for each position: the mean of `w_yx F_yx` over positions.
 
     Args:
@@ -440,24 +363,20 @@ def spatial_weight(layer: str, index: ArrayLike, weights: ArrayLike, *, batch: A
         middle of its size.
       batch: Picture to look at, or several; None for all.
     """
-    leaves = (_indices(index, "channel"), _numbers(weights, "weights"), _optional(batch, "batch"))
-    return Objective(_spatial_weight, (_name(layer),), leaves)
-
-
-@_formula_of(spatial_weight)
-def _spatial_weight(activations: Activations, layer: str, index, weights, batch) -> Array:
     maps, weights = _maps(_pictures(activations, layer, batch), layer, index, weights)
     return (maps * weights).mean()
 
 
+@primitive
 def direction(
-    layer: str,
-    vector: ArrayLike,
+    activations: Activations,
+    layer: Layer,
+    vector: Numbers,
     *,
-    power: ArrayLike = 0,
+    power: Power = 0,
     similarity: Similarity = "dot",
-    batch: ArrayLike | None = None,
-) -> Objective:
+    batch: Batch = None,
+) -> Array:
     """A direction among the channels of a layer, `mean(F.v max(0.1, cos(F, v))^power)` over positions.
 
     Args:
@@ -474,25 +393,21 @@ def direction(
     References:
       Lucid; Carter et al., "Activation Atlas", Distill, 2019.
     """
-    leaves = (_numbers(vector, "vector"), _number(power, "power", least=0), _optional(batch, "batch"))
-    return Objective(_direction, (_name(layer),), leaves, (_similarity(similarity),))
-
-
-@_formula_of(direction)
-def _direction(activations: Activations, layer: str, vector, power, batch, similarity) -> Array:
     x = _pictures(activations, layer, batch)
     return _agreement(x, _vector(vector, x, layer), power, similarity)
 
 
+@primitive
 def direction_neuron(
-    layer: str,
-    vector: ArrayLike,
+    activations: Activations,
+    layer: Layer,
+    vector: Numbers,
     position: Position = None,
     *,
-    power: ArrayLike = 0,
+    power: Power = 0,
     similarity: Similarity = "dot",
-    batch: ArrayLike | None = None,
-) -> Objective:
+    batch: Batch = None,
+) -> Array:
     """A direction among the channels of a layer at one position; see `direction`.
 
     Args:
@@ -506,26 +421,21 @@ def direction_neuron(
     References:
       Lucid; Carter et al., "Activation Atlas", Distill, 2019.
     """
-    place = _position(position)
-    leaves = (_numbers(vector, "vector"), place, _number(power, "power", least=0), _optional(batch, "batch"))
-    return Objective(_direction_neuron, (_name(layer),), leaves, (_similarity(similarity),))
-
-
-@_formula_of(direction_neuron)
-def _direction_neuron(activations: Activations, layer: str, vector, position, power, batch, similarity) -> Array:
     x = _at(_pictures(activations, layer, batch), layer, position)
     return _agreement(x, _vector(vector, x, layer), power, similarity)
 
 
+@primitive
 def direction_channel(
-    layer: str,
-    index: ArrayLike,
-    pattern: ArrayLike,
+    activations: Activations,
+    layer: Layer,
+    index: Channel,
+    pattern: Numbers,
     *,
-    power: ArrayLike = 0,
+    power: Power = 0,
     similarity: Similarity = "dot",
-    batch: ArrayLike | None = None,
-) -> Objective:
+    batch: Batch = None,
+) -> Array:
     """A direction among the positions of one channel: its map is to look like a pattern.
 
     The formula is that of `direction`, with the positions of a map in place of the channels at a position. TorchLight's
@@ -540,25 +450,20 @@ def direction_channel(
       similarity: "dot" or "cosine", as in `direction`.
       batch: Picture to look at, or several; None for all.
     """
-    chosen = (_indices(index, "channel"), _numbers(pattern, "pattern"))
-    leaves = (*chosen, _number(power, "power", least=0), _optional(batch, "batch"))
-    return Objective(_direction_channel, (_name(layer),), leaves, (_similarity(similarity),))
-
-
-@_formula_of(direction_channel)
-def _direction_channel(activations: Activations, layer: str, index, pattern, power, batch, similarity) -> Array:
     maps, pattern = _maps(_pictures(activations, layer, batch), layer, index, pattern)
     return _agreement(maps, pattern, power, similarity)
 
 
+@primitive
 def tensor_direction(
-    layer: str,
-    target: ArrayLike,
+    activations: Activations,
+    layer: Layer,
+    target: Numbers,
     *,
-    power: ArrayLike = 0,
+    power: Power = 0,
     similarity: Similarity = "dot",
-    batch: ArrayLike | None = None,
-) -> Objective:
+    batch: Batch = None,
+) -> Array:
     """A direction of its own at each position of a layer; the formula is that of `direction`.
 
     Args:
@@ -572,19 +477,16 @@ def tensor_direction(
     References:
       Lucid.
     """
-    leaves = (_numbers(target, "target"), _number(power, "power", least=0), _optional(batch, "batch"))
-    return Objective(_tensor_direction, (_name(layer),), leaves, (_similarity(similarity),))
-
-
-@_formula_of(tensor_direction)
-def _tensor_direction(activations: Activations, layer: str, target, power, batch, similarity) -> Array:
     return _agreement(*_matched(_pictures(activations, layer, batch), target, layer), power, similarity)
 
 
 # Comparison with the activations of another picture, such as `model(picture[None])["mixed4a"]`.
 
 
-def caricature(layer: str, target: ArrayLike, *, power: ArrayLike = 0, batch: ArrayLike | None = None) -> Objective:
+@primitive
+def caricature(
+    activations: Activations, layer: Layer, target: Numbers, *, power: Power = 0, batch: Batch = None
+) -> Array:
     """What a layer sees in another picture, overdone: `D max(0.1, cos)^power` with `D = sum(F T)` over all entries.
 
     Args:
@@ -602,19 +504,14 @@ def caricature(layer: str, target: ArrayLike, *, power: ArrayLike = 0, batch: Ar
     References:
       Lucid (recipes/caricature); Olah et al., "Feature Visualization", Distill, 2017.
     """
-    leaves = (_numbers(target, "target"), _number(power, "power", least=0), _optional(batch, "batch"))
-    return Objective(_caricature, (_name(layer),), leaves)
-
-
-@_formula_of(caricature)
-def _caricature(activations: Activations, layer: str, target, power, batch) -> Array:
     x, target = _matched(_pictures(activations, layer, batch), target, layer)
     return _agreement(x.reshape(len(x), -1), target.reshape(len(target), -1), power, "dot", epsilon=1e-6)
 
 
+@primitive
 def activation_difference(
-    layer: str, target: ArrayLike, *, reduce: Reduction = "mean_abs", batch: ArrayLike | None = None
-) -> Objective:
+    activations: Activations, layer: Layer, target: Numbers, *, reduce: Reduction = "mean_abs", batch: Batch = None
+) -> Array:
     """How far a layer is from what it is for another picture; subtract it to invert the network.
 
     Args:
@@ -630,19 +527,14 @@ def activation_difference(
     References:
       Mahendran and Vedaldi, "Understanding Deep Image Representations by Inverting Them", CVPR 2015; Lucid's notebooks.
     """
-    leaves = (_numbers(target, "target"), _optional(batch, "batch"))
-    return Objective(_activation_difference, (_name(layer),), leaves, (_reduction(reduce),))
-
-
-@_formula_of(activation_difference)
-def _activation_difference(activations: Activations, layer: str, target, batch, reduce) -> Array:
     x, target = _matched(_pictures(activations, layer, batch), target, layer)
     return _reduced(x - target, reduce)
 
 
+@primitive
 def style(
-    layer: str, target: ArrayLike, *, reduce: Reduction = "mean_abs", batch: ArrayLike | None = None
-) -> Objective:
+    activations: Activations, layer: Layer, target: Numbers, *, reduce: Reduction = "mean_abs", batch: Batch = None
+) -> Array:
     """How far the style of a layer, its Gram matrix, is from a target; subtract it.
 
     Args:
@@ -659,14 +551,8 @@ def style(
     References:
       Gatys et al., "A Neural Algorithm of Artistic Style", 2015; Lucid (optvis/style).
     """
-    leaves = (_numbers(target, "target"), _optional(batch, "batch"))
-    return Objective(_style, (_name(layer),), leaves, (_reduction(reduce),))
-
-
-@_formula_of(style)
-def _style(activations: Activations, layer: str, target, batch, reduce) -> Array:
     grams = jax.vmap(gram_matrix)(_pictures(activations, layer, batch))
-    target = jnp.asarray(target) if np.ndim(target) == 2 else gram_matrix(target)
+    target = jnp.asarray(target) if np.ndim(target) == 2 else gram_matrix(jnp.asarray(target))
     if target.shape != grams.shape[1:]:
         raise ValueError(f"{layer} has {grams.shape[-1]} channels, but the style to compare with {target.shape[-1]}")
     return _reduced(grams - target, reduce)
@@ -692,10 +578,12 @@ def gram_matrix(activations: ArrayLike) -> Array:
 # Several pictures that are optimised together.
 
 
-def diversity(layer: str, *, batch: ArrayLike | None = None) -> Objective:
+@primitive
+def diversity(activations: Activations, layer: Layer, *, batch: Batch = None) -> Array:
     """How alike the pictures are; subtract it to see the different things that a unit responds to.
 
-    As in Lucid and Lucent, it is the likeness in spite of its name: `channel("mixed4a", 97) - 1e2 * diversity("mixed4a")`.
+    As in Lucid and Lucent it is the likeness, in spite of its name:
+    `channel("mixed4a", 97) - 1e2 * diversity("mixed4a")`.
 
     Args:
       layer: Name of an activation.
@@ -708,11 +596,6 @@ def diversity(layer: str, *, batch: ArrayLike | None = None) -> Objective:
     References:
       Olah et al., "Feature Visualization", Distill, 2017; Lucid.
     """
-    return Objective(_diversity, (_name(layer),), (_optional(batch, "batch"),))
-
-
-@_formula_of(diversity)
-def _diversity(activations: Activations, layer: str, batch) -> Array:
     x = _several(_pictures(activations, layer, batch), "diversity")
     rows = x.reshape(len(x), -1, x.shape[-1])
     grams = (rows.mT @ rows).reshape(len(x), -1)
@@ -721,7 +604,8 @@ def _diversity(activations: Activations, layer: str, batch) -> Array:
     return (likeness.sum() - jnp.trace(likeness)) / len(x)
 
 
-def alignment(layer: str, *, decay_ratio: ArrayLike = 2, batch: ArrayLike | None = None) -> Objective:
+@primitive
+def alignment(activations: Activations, layer: Layer, *, decay_ratio: Positive = 2, batch: Batch = None) -> Array:
     """How well things stay in place from picture to picture; add it, to an interpolation for instance.
 
     Args:
@@ -736,20 +620,17 @@ def alignment(layer: str, *, decay_ratio: ArrayLike = 2, batch: ArrayLike | None
     References:
       Lucid; Olah et al., "Feature Visualization", Distill, 2017.
     """
-    leaves = (_number(decay_ratio, "decay_ratio", above=0), _optional(batch, "batch"))
-    return Objective(_alignment, (_name(layer),), leaves)
-
-
-@_formula_of(alignment)
-def _alignment(activations: Activations, layer: str, decay_ratio, batch) -> Array:
     x = _several(_pictures(activations, layer, batch), "alignment")
-    distances = range(1, min(5, len(x)))
-    return -sum(jnp.square(x[d:] - x[:-d]).mean(tuple(range(1, x.ndim))).sum() / decay_ratio**d for d in distances)
+    total = jnp.zeros(())
+    for d in range(1, min(5, len(x))):
+        total += jnp.square(x[d:] - x[:-d]).mean(tuple(range(1, x.ndim))).sum() / decay_ratio**d
+    return -total
 
 
+@primitive
 def channel_interpolate(
-    layer1: str, channel1: ArrayLike, layer2: str, channel2: ArrayLike, *, batch: ArrayLike | None = None
-) -> Objective:
+    activations: Activations, layer1: Layer, channel1: Channel, layer2: Layer, channel2: Channel, *, batch: Batch = None
+) -> Array:
     """From one channel to another over the pictures: the first excites the first one, the last the second.
 
     Args:
@@ -765,12 +646,7 @@ def channel_interpolate(
     References:
       Lucid; Olah et al., "Feature Visualization", Distill, 2017.
     """
-    leaves = (_indices(channel1, "channel"), _indices(channel2, "channel"), _optional(batch, "batch"))
-    return Objective(_channel_interpolate, (_name(layer1), _name(layer2)), leaves)
 
-
-@_formula_of(channel_interpolate)
-def _channel_interpolate(activations: Activations, layer1: str, layer2: str, channel1, channel2, batch) -> Array:
     def means(layer: str, index) -> Array:
         x = _several(_pictures(activations, layer, batch), "channel_interpolate")
         return _select(x, index, -1, f"channel of {layer}").mean(tuple(range(1, x.ndim)))
@@ -783,7 +659,8 @@ def _channel_interpolate(activations: Activations, layer1: str, layer2: str, cha
 # The picture itself: "input", before its transforms, in [0, 1]. These are 0 or more, and are subtracted.
 
 
-def input_diff(target: ArrayLike, *, batch: ArrayLike | None = None) -> Objective:
+@primitive
+def input_diff(activations: Activations, target: Numbers, *, batch: Batch = None) -> Array:
     """Distance of the picture from another one, `sqrt(mean((x - target)^2))`; subtract it to stay close.
 
     Args:
@@ -798,11 +675,6 @@ def input_diff(target: ArrayLike, *, batch: ArrayLike | None = None) -> Objectiv
     References:
       Lucid.
     """
-    return Objective(_input_diff, (), (_numbers(target, "target"), _optional(batch, "batch")))
-
-
-@_formula_of(input_diff)
-def _input_diff(activations: Activations, target, batch) -> Array:
     x = _colours(activations, "input", batch)
     target = jnp.asarray(target)[..., :3]
     if target.shape[-3:] != x.shape[1:]:
@@ -811,7 +683,8 @@ def _input_diff(activations: Activations, target, batch) -> Array:
     return _root(jnp.square(x - target).mean((1, 2, 3))).mean()
 
 
-def l1(layer: str = "input", *, constant: ArrayLike = 0, batch: ArrayLike | None = None) -> Objective:
+@primitive
+def l1(activations: Activations, layer: Layer = "input", *, constant: Number = 0, batch: Batch = None) -> Array:
     """Sum of distances from a constant, `sum(|x - constant|)`; subtract it.
 
     Args:
@@ -825,16 +698,12 @@ def l1(layer: str = "input", *, constant: ArrayLike = 0, batch: ArrayLike | None
     References:
       Lucid (L1), which weighs it by 0.05 in its notebook on regularisation.
     """
-    return Objective(_l1, (_name(layer),), (_number(constant, "constant"), _optional(batch, "batch")))
-
-
-@_formula_of(l1)
-def _l1(activations: Activations, layer: str, constant, batch) -> Array:
     x = _colours(activations, layer, batch)
     return jnp.abs(x - constant).sum() / len(x)
 
 
-def l2(layer: str = "input", *, constant: ArrayLike = 0, batch: ArrayLike | None = None) -> Objective:
+@primitive
+def l2(activations: Activations, layer: Layer = "input", *, constant: Number = 0, batch: Batch = None) -> Array:
     """Euclidean distance from a constant, `sqrt(1e-6 + sum((x - constant)^2))`; subtract it.
 
     Args:
@@ -848,16 +717,12 @@ def l2(layer: str = "input", *, constant: ArrayLike = 0, batch: ArrayLike | None
     References:
       Lucid (L2).
     """
-    return Objective(_l2, (_name(layer),), (_number(constant, "constant"), _optional(batch, "batch")))
-
-
-@_formula_of(l2)
-def _l2(activations: Activations, layer: str, constant, batch) -> Array:
     x = _colours(activations, layer, batch)
     return jnp.sqrt(1e-6 + jnp.square(x - constant).sum(tuple(range(1, x.ndim)))).mean()
 
 
-def total_variation(layer: str = "input", *, batch: ArrayLike | None = None) -> Objective:
+@primitive
+def total_variation(activations: Activations, layer: Layer = "input", *, batch: Batch = None) -> Array:
     """Sum of differences between neighbours, `sum(|x_down - x|) + sum(|x_right - x|)`; subtract it for less noise.
 
     Args:
@@ -870,16 +735,12 @@ def total_variation(layer: str = "input", *, batch: ArrayLike | None = None) -> 
     References:
       Mahendran and Vedaldi, CVPR 2015; Lucid, which weighs it by 0.25 in its notebook on regularisation.
     """
-    return Objective(_total_variation, (_name(layer),), (_optional(batch, "batch"),))
-
-
-@_formula_of(total_variation)
-def _total_variation(activations: Activations, layer: str, batch) -> Array:
     x = _with_positions(_colours(activations, layer, batch), layer)
     return (jnp.abs(x[:, 1:] - x[:, :-1]).sum() + jnp.abs(x[:, :, 1:] - x[:, :, :-1]).sum()) / len(x)
 
 
-def blur_input_each_step(*, batch: ArrayLike | None = None) -> Objective:
+@primitive
+def blur_input_each_step(activations: Activations, *, batch: Batch = None) -> Array:
     """Distance of the picture from a blurred copy, `sum((x - blur(x))^2) / 2`; subtract it to blur a little each step.
 
     The copy counts as a constant, so the gradient is `x - blur(x)`: gradient ascent at rate 1 on minus k times this
@@ -895,15 +756,11 @@ def blur_input_each_step(*, batch: ArrayLike | None = None) -> Objective:
     References:
       Nguyen et al., "Deep Neural Networks are Easily Fooled", CVPR 2015; Lucid.
     """
-    return Objective(_blur_input_each_step, (), (_optional(batch, "batch"),))
-
-
-@_formula_of(blur_input_each_step)
-def _blur_input_each_step(activations: Activations, batch) -> Array:
     return _distance_from_blur(_colours(activations, "input", batch))
 
 
-def blur_alpha_each_step(*, batch: ArrayLike | None = None) -> Objective:
+@primitive
+def blur_alpha_each_step(activations: Activations, *, batch: Batch = None) -> Array:
     """The same as `blur_input_each_step` for the transparency of the picture; subtract it for soft edges.
 
     Args:
@@ -912,15 +769,11 @@ def blur_alpha_each_step(*, batch: ArrayLike | None = None) -> Objective:
     References:
       Lucid.
     """
-    return Objective(_blur_alpha_each_step, (), (_optional(batch, "batch"),))
-
-
-@_formula_of(blur_alpha_each_step)
-def _blur_alpha_each_step(activations: Activations, batch) -> Array:
     return _distance_from_blur(_alpha(activations, batch))
 
 
-def mean_alpha(*, batch: ArrayLike | None = None) -> Objective:
+@primitive
+def mean_alpha(activations: Activations, *, batch: Batch = None) -> Array:
     """How much of the picture is opaque, from 0 to 1: its mean alpha.
 
     Subtract it, or multiply by what is left, as Lucid does: `channel("mixed4d", 20) * (1 - mean_alpha())`.
@@ -931,17 +784,13 @@ def mean_alpha(*, batch: ArrayLike | None = None) -> Objective:
     References:
       Mordvintsev et al., "Differentiable Image Parameterizations", Distill, 2018.
     """
-    return Objective(_mean_alpha, (), (_optional(batch, "batch"),))
-
-
-@_formula_of(mean_alpha)
-def _mean_alpha(activations: Activations, batch) -> Array:
     return _alpha(activations, batch).mean()
 
 
+@primitive
 def boundary_complexity(
-    *, width: int = 20, constant: ArrayLike = 0.5, alpha: bool = False, batch: ArrayLike | None = None
-) -> Objective:
+    activations: Activations, *, width: Width = 20, constant: Number = 0.5, alpha: Flag = False, batch: Batch = None
+) -> Array:
     """Detail and colour near the border, `sum((x - blur(x))^2 + 0.8 (x - constant)^2)` there; subtract it.
 
     Args:
@@ -951,23 +800,12 @@ def boundary_complexity(
       batch: Picture to look at, or several; None for all.
 
     Returns:
-      An objective, 0 or more: the mean over pictures of the sum over pixels and colours. The blur is 5 pixels wide, with
-      weights of 1 in the middle 3x3 and of 1/2 around it. Lucid's penalize_boundary_complexity is minus the sum.
+      An objective, 0 or more: the mean over pictures of the sum over pixels and colours. The blur is 5 pixels wide,
+      with weights of 1 in the middle 3x3 and of 1/2 around it. Lucid's penalize_boundary_complexity is minus the sum.
 
     References:
       Lucid; Carter et al., "Activation Atlas", Distill, 2019.
     """
-    border = _indices(width, "width")
-    if isinstance(border, int) and border < 1:
-        raise ValueError(f"width is a number of pixels from 1 on, not {width!r}")
-    if not isinstance(alpha, bool):
-        raise TypeError(f"alpha is True or False, not {alpha!r}")
-    leaves = (border, _number(constant, "constant"), _optional(batch, "batch"))
-    return Objective(_boundary_complexity, (), leaves, (alpha,))
-
-
-@_formula_of(boundary_complexity)
-def _boundary_complexity(activations: Activations, width, constant, batch, alpha) -> Array:
     x = _alpha(activations, batch) if alpha else _colours(activations, "input", batch)
     rows, columns = (np.minimum(np.arange(size), np.arange(size)[::-1]) for size in x.shape[1:3])
     border = jnp.minimum(rows[:, None], columns)[..., None] < width
@@ -1031,7 +869,7 @@ def _alpha(activations: Activations, batch) -> Array:
     return x[..., 3:]
 
 
-def _select(x: Array, index: ArrayLike, axis: int, what: str) -> Array:
+def _select(x: Array, index, axis: int, what: str) -> Array:
     """Entries of an axis. An index known now must be in range; one that is traced gives NaN if it is not."""
     size = x.shape[axis]
     if not isinstance(index, Tracer):
@@ -1043,14 +881,14 @@ def _select(x: Array, index: ArrayLike, axis: int, what: str) -> Array:
     return jnp.take(x, beyond, axis=axis, mode="fill", fill_value=jnp.nan)
 
 
-def _vector(vector: ArrayLike, x: Array, layer: str) -> Array:
+def _vector(vector, x: Array, layer: str) -> Array:
     """One number for each channel."""
     if np.shape(vector) != x.shape[-1:]:
         raise ValueError(f"{layer} takes a vector of {x.shape[-1]} numbers, one for each channel, not {_sized(vector)}")
     return jnp.asarray(vector)
 
 
-def _maps(x: Array, layer: str, index, pattern: ArrayLike) -> tuple[Array, Array]:
+def _maps(x: Array, layer: str, index, pattern) -> tuple[Array, Array]:
     """Maps of channels, `[n, channels, positions]`, and a pattern to go with them, `[positions]`."""
     x = _select(_with_positions(x, layer), index, -1, f"channel of {layer}")
     if np.ndim(pattern) != 2:
@@ -1060,7 +898,7 @@ def _maps(x: Array, layer: str, index, pattern: ArrayLike) -> tuple[Array, Array
     return jnp.moveaxis(x, -1, 1).reshape(len(x), x.shape[-1], -1), pattern[0, ..., 0].ravel()
 
 
-def _matched(x: Array, target: ArrayLike, layer: str) -> tuple[Array, Array]:
+def _matched(x: Array, target, layer: str) -> tuple[Array, Array]:
     """Activations and others to compare them with, the larger cropped to the middle of its size."""
     target = jnp.asarray(target)
     target = target[None] if target.ndim == x.ndim - 1 else target
@@ -1119,147 +957,3 @@ def _blur(x: Array, width: int) -> Array:
 def _box(x: Array, width: int) -> Array:
     """Sum over a square around each pixel."""
     return jax.lax.reduce_window(x, np.zeros((), x.dtype), jax.lax.add, (1, width, width, 1), (1, 1, 1, 1), "SAME")
-
-
-# Operators.
-
-
-def _add(activations: Activations, a, b) -> Array:
-    return _value(a, activations) + _value(b, activations)
-
-
-def _sub(activations: Activations, a, b) -> Array:
-    return _value(a, activations) - _value(b, activations)
-
-
-def _mul(activations: Activations, a, b) -> Array:
-    return _value(a, activations) * _value(b, activations)
-
-
-def _div(activations: Activations, a, b) -> Array:
-    return _value(a, activations) / _value(b, activations)
-
-
-def _pow(activations: Activations, a, b) -> Array:
-    return _value(a, activations) ** _value(b, activations)
-
-
-def _neg(activations: Activations, a) -> Array:
-    return -_value(a, activations)
-
-
-def _value(term, activations: Activations):
-    return term(activations) if isinstance(term, Objective) else term
-
-
-def _combine(fn: Callable[..., Array], a, b):
-    terms = []
-    for term in (a, b):
-        if isinstance(term, int | float | np.number) and not isinstance(term, bool):
-            if not np.isfinite(term):
-                raise ValueError(f"objectives are combined with finite numbers, not with {term!r}")
-            term = float(term)  # so that 2 and 2.5 share a compilation
-        elif not isinstance(term, Objective) and not (hasattr(term, "shape") and hasattr(term, "dtype")):
-            return NotImplemented
-        terms.append(term)
-    return Objective(fn, (), tuple(terms))
-
-
-_OPERATORS: dict[Callable[..., Array], ast.operator] = {
-    _add: ast.Add(),
-    _sub: ast.Sub(),
-    _mul: ast.Mult(),
-    _div: ast.Div(),
-    _pow: ast.Pow(),
-}
-
-
-def _expression(term) -> ast.expr:
-    """An objective or a number as the Python expression that makes it."""
-    if not isinstance(term, Objective):
-        return grammar.constant(term)
-    if term.fn in _OPERATORS:
-        left, right = map(_expression, term.leaves)
-        return ast.BinOp(left, _OPERATORS[term.fn], right)
-    if term.fn is _neg:
-        return ast.UnaryOp(ast.USub(), _expression(term.leaves[0]))
-    if term.fn in _CONSTRUCTORS:
-        _, *names = inspect.signature(term.fn).parameters
-        values = dict(zip(names, (*term.layers, *term.leaves, *term.options), strict=True))
-        return grammar.call(_CONSTRUCTORS[term.fn], values)
-    return ast.Call(ast.Name("objective"), [grammar.constant(term.fn)], [])
-
-
-# What the constructors check.
-
-
-def _name(layer: str) -> str:
-    if not isinstance(layer, str) or not layer:
-        raise TypeError(f"a layer is named by a string such as 'mixed4a', not by {layer!r}")
-    return layer
-
-
-def _indices(value, what: str):
-    """An index, or a list of them as an array."""
-    array = value if isinstance(value, jax.Array) else np.asarray(value)
-    if not jnp.issubdtype(array.dtype, jnp.integer) or array.size == 0:
-        raise TypeError(f"a {what} is a whole number or a list of them, not {value!r}")
-    return int(value) if isinstance(array, np.ndarray) and array.ndim == 0 else array
-
-
-def _optional(value, what: str):
-    return None if value is None else _indices(value, what)
-
-
-def _area(rows, columns) -> tuple:
-    return _optional(rows, "row"), _optional(columns, "column")
-
-
-def _position(position):
-    if not isinstance(position, tuple | list):
-        return _optional(position, "position")
-    if len(position) != 2:
-        raise ValueError(f"a position is (row, column), or one number that counts along the rows, not {position!r}")
-    return _indices(position[0], "row"), _indices(position[1], "column")
-
-
-def _numbers(value, what: str):
-    """Finite real numbers as an array."""
-    try:
-        array = value if isinstance(value, jax.Array) else np.asarray(value)
-        real = jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)
-    except ValueError:  # lists of different lengths
-        real = False
-    if not real or array.size == 0:
-        raise TypeError(f"{what}: an array of numbers is needed, not {value!r:.200}")
-    if not isinstance(array, Tracer) and not np.isfinite(array).all():
-        raise ValueError(f"{what}: all numbers must be finite")
-    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
-
-
-def _number(value, what: str, *, least: float = -np.inf, above: float = -np.inf):
-    """A finite real number, or an array of them for as many objectives."""
-    number = _numbers(value, what)
-    if not isinstance(number, Tracer) and (np.min(number) < least or np.min(number) <= above):
-        raise ValueError(
-            f"{what} is a number {f'above {above}' if least < above else f'from {least} on'}, not {value!r}"
-        )
-    return float(number) if isinstance(number, np.ndarray) and number.ndim == 0 else number
-
-
-def _reduction(reduce: Reduction) -> Reduction:
-    if not isinstance(reduce, str) and not callable(reduce):
-        raise TypeError(f"reduce is a name or a function from an array to a scalar, not {reduce!r}")
-    return reduce if callable(reduce) else _one_of(reduce, REDUCTIONS, "reduction")
-
-
-def _similarity(similarity: str) -> str:
-    return _one_of(similarity, ("dot", "cosine"), "similarity")
-
-
-def _one_of(name, known, what: str) -> str:
-    if name not in known:
-        close = difflib.get_close_matches(str(name), known, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(map(repr, known))}"
-        raise ValueError(f"unknown {what} {name!r}; {hint}")
-    return name

@@ -160,7 +160,8 @@ def visualize(
         model = weights.load_model(weights.DEFAULT if model is None else model)
     if relu is None and optimize.accepts_relu(model):
         relu = "torchlight"
-    _, height, width, _ = optimize.check(model, goal, image, transforms, relu)
+    resolved = objectives.resolve(goal, model)
+    _, height, width, _ = optimize.check(model, resolved, image, transforms, relu)
     settings = {
         "lightjax": importlib.metadata.version("lightjax"),
         "objective": repr(goal),
@@ -184,7 +185,7 @@ def visualize(
     advance = functools.partial(
         optimize.advance,
         model=model,
-        objective=goal,
+        objective=resolved,
         key=key,
         image=image,
         transform=transforms,

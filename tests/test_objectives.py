@@ -434,7 +434,7 @@ NO_OBJECTIVE = [
     ("(-1) ** 0.5 * conv:3", "not understood"),
     ("1 / 0 * conv:3", "cannot read"),
     ("2.0 ** 10000 * conv:3", "cannot read"),
-    ("channel('conv')", "missing 1 required positional argument"),
+    ("channel('conv')", "channel(): missing a required argument: 'index'"),
     ("channel(conv, 3)", "a layer is named by a string"),
     ("channel('conv', [])", "a channel is a whole number"),
     ("channel('conv', 1.5)", "a channel is a whole number"),
