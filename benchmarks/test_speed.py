@@ -4,14 +4,11 @@ The weights are `bvlc_googlenet.pth` in `$LIGHTJAX_HOME`. Rounds of the contende
 layer, because machines are noisy: read ratios within one run.
 """
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import jax
 import optax
 import pytest
-import torch
 
 import lightjax as lj
 from benchmarks import torch_loops
@@ -22,32 +19,25 @@ STEPS = 8
 """Steps in one call of lightjax's loop; times are divided by it."""
 
 
-@pytest.fixture(scope="session")
-def network() -> torch_loops.GoogLeNet:
-    """The PyTorch network."""
-    home = os.environ.get("LIGHTJAX_HOME")
-    if not home or not (Path(home) / "bvlc_googlenet.pth").exists():
-        pytest.skip("there is no bvlc_googlenet.pth in $LIGHTJAX_HOME")
-    state = torch.load(Path(home) / "bvlc_googlenet.pth", weights_only=True)
-    return torch_loops.GoogLeNet({name: value.clone() for name, value in state.items()})
+def googlenet() -> lj.InceptionV1:
+    """The real network."""
+    return lj.load_model("bvlc_googlenet")
 
 
-def lightjax_steps(layer: str, channel: int) -> Callable[[], None]:
-    """`STEPS` steps of `lightjax.visualize`'s own loop."""
-    model, image = lj.load_model("bvlc_googlenet"), lj.fourier_image(224)
-    optimizer, key = optax.adam(0.05), jax.random.key(0)
-    state, objective = optimize.init(key, image, optimizer), lj.channel(layer, channel)
-
-    def steps() -> None:
-        settings = {"image": image, "transform": lj.transforms.DEFAULT, "optimizer": optimizer, "relu": "torchlight"}
-        jax.block_until_ready(optimize.advance(state, model, objective, key, STEPS, **settings))
-
-    return steps
+def lightjax_steps(
+    layer: str, channel: int, image: lj.images.Image | None = None, steps: int = STEPS
+) -> Callable[[], None]:
+    """Some steps of `lightjax.visualize`'s own loop, by default for one picture of 224 pixels."""
+    model, image, optimizer = googlenet(), image or lj.fourier_image(224), optax.adam(0.05)
+    key, objective = jax.random.key(0), lj.channel(layer, channel)
+    state = optimize.init(key, image, optimizer)
+    settings = {"image": image, "transform": lj.transforms.DEFAULT, "optimizer": optimizer, "relu": "torchlight"}
+    return lambda: jax.block_until_ready(optimize.advance(state, model, objective, key, steps, **settings)) and None
 
 
 def lightjax_forward(layer: str) -> Callable[[], None]:
     """The forward pass alone, cut at the layer, at the 236 pixels that the network sees."""
-    model = lj.load_model("bvlc_googlenet")
+    model = googlenet()
     forward = jax.jit(lambda model, images: model(images)[layer])
     images = jax.random.uniform(jax.random.key(0), (1, 236, 236, 3))
     return lambda: jax.block_until_ready(forward(model, images))
@@ -62,7 +52,7 @@ def test_step(benchmark, network, layer, contender):
         "lightjax": lambda: lightjax_steps(layer, UNITS[layer]),
         "forward": lambda: lightjax_forward(layer),
         "torch cut": lambda: torch_loops.cut_step(network, layer, UNITS[layer]),
-        "lucent": lambda: torch_loops.lucent_step(network, layer, UNITS[layer]),
+        "lucent": lambda: torch_loops.lucent_loop(network, layer, UNITS[layer])[0],
     }[contender]()
     benchmark.extra_info["steps"] = STEPS if contender == "lightjax" else 1
     benchmark.pedantic(run, rounds=25, warmup_rounds=3)

@@ -171,8 +171,8 @@ def one_resampling(x: Tensor) -> Tensor:
     return F.grid_sample(x - 0.5, grid, align_corners=False) + 0.5
 
 
-def lucent_step(network: GoogLeNet, layer: str, channel: int) -> Callable[[], None]:
-    """One step of Lucent's loop, to be called again and again."""
+def lucent_loop(network: GoogLeNet, layer: str, channel: int) -> tuple[Callable[[], None], FourierImage]:
+    """One step of Lucent's loop, to be called again and again, and the picture that it changes."""
     network = copy.deepcopy(network)  # whose hooks stay with it
     features: dict[str, Tensor] = {}
 
@@ -190,7 +190,7 @@ def lucent_step(network: GoogLeNet, layer: str, channel: int) -> Callable[[], No
         (-features[f"stages.{layer}"][:, channel].mean()).backward()
         optimizer.step()
 
-    return step
+    return step, image
 
 
 def cut_step(network: GoogLeNet, layer: str, channel: int) -> Callable[[], None]:

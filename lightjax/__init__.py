@@ -7,10 +7,13 @@ lj.visualize("mixed4a:97", steps=512).save("mixed4a_97.png")
 
 import importlib.metadata
 
-from lightjax import images, objectives, ops, transforms
-from lightjax.images import fourier_image, pixel_image
+from lightjax import images, objectives, ops, optimize, transforms
+from lightjax.imageio import load_picture
+from lightjax.images import cppn_image, fourier_image, laplacian_image, maco_image, pixel_image, shared
 from lightjax.inception import ARCHITECTURES, InceptionV1
+from lightjax.notebook import live
 from lightjax.objectives import Objective, channel, layer, neuron, objective, parse
+from lightjax.statistics import read as load_statistics
 from lightjax.torch_bridge import ConversionError
 from lightjax.visualize import NonFiniteError, Result, visualize
 from lightjax.weights import WeightsError, load_model
@@ -25,16 +28,24 @@ __all__ = [
     "Result",
     "WeightsError",
     "channel",
+    "cppn_image",
     "fourier_image",
     "images",
+    "laplacian_image",
     "layer",
+    "live",
     "load_model",
+    "load_picture",
+    "load_statistics",
+    "maco_image",
     "neuron",
     "objective",
     "objectives",
     "ops",
+    "optimize",
     "parse",
     "pixel_image",
+    "shared",
     "transforms",
     "visualize",
 ]

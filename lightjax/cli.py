@@ -62,6 +62,7 @@ def _message(error: Exception) -> str | None:
     "  lightjax render mixed4a:97\n\n"
     "  lightjax render mixed4a:97 -o dots.png --steps 512 --snapshots 64,256\n\n"
     "  lightjax render 'mixed4a:97 + mixed5a:143' --size 160x320 --seed 3\n\n"
+    "  lightjax render mixed4a:97 --start photograph.jpg --steps 64\n\n"
     '  lightjax render \'channel("mixed4b", 154, batch=0) - channel("mixed4b", 154, batch=1)\' --batch 2\n\n'
     "  lightjax render --like dots.png --seed 4 -o other_dots.png"
 )
@@ -79,6 +80,7 @@ def render(
     model: Annotated[str | None, typer.Option(help="Named network, or file of weights. [default: inception5h]")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate of Adam. [default: 0.05]")] = None,
     snapshots: Annotated[str | None, typer.Option(help="Also save after these numbers of steps: 64,256.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Picture to start from, scaled and cropped to the size.")] = None,
     batch: Annotated[int | None, typer.Option(help="Pictures optimised together. [default: 1]")] = None,
     relu: Annotated[
         str | None, typer.Option(help="Gradient of the rectifiers: torchlight, lucid, plain. [default: torchlight]")
@@ -94,6 +96,8 @@ def render(
     from lightjax import imageio, weights
 
     made = {} if like is None else _settings_of(imageio.read_settings(like), like)
+    if made.get("start") and start is None:
+        raise ValueError(f"{like} was made from another picture; give it by --start")
     if objective is None and not made:
         raise ValueError("say what to render, such as mixed4a:97, or give --like FILE")
     defaults = {
@@ -103,6 +107,7 @@ def render(
         "model": weights.DEFAULT,
         "lr": 0.05,
         "relu": None,
+        "views": 1,
         "image": lightjax.fourier_image(),
         "transforms": lightjax.transforms.DEFAULT,
     }
@@ -145,6 +150,10 @@ def render(
             transforms=chosen["transforms"],
             optimizer=chosen["lr"],
             relu=chosen["relu"],
+            views=chosen["views"],
+            start=None
+            if start is None
+            else imageio.load_picture(start, (chosen["image"].height, chosen["image"].width)),
             snapshots=chosen["snapshots"],
             seed=chosen["seed"],
             progress=not quiet,
@@ -223,6 +232,25 @@ def convert(
         print(f"verified: all {count} tensors come back bit for bit")
 
 
+@app.command(epilog="Example:\n\n  lightjax statistics photographs -o photographs.safetensors")
+def statistics(
+    folder: Annotated[Path, typer.Argument(help="Folder of pictures, with folders in it.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write (.safetensors).", show_default=False)],
+    size: Annotated[int, typer.Option(help="Side of the square that each picture is cut to, in pixels.")] = 128,
+    credit: Annotated[str, typer.Option(help="Source and licence of the pictures, kept in the file.")] = "",
+) -> None:
+    """Measure the colours and the spectrum of a folder of pictures, for maco_image and for colour=..."""
+    from lightjax import statistics
+
+    if not output.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {output.parent} to write {output.name} to")
+    pictures = statistics.find_pictures(folder)
+    measured = statistics.measure(pictures, size)
+    notes = {"pictures": str(len(pictures)), "size": str(size), "credit": credit}
+    statistics.write(output, measured, notes)
+    print(f"{output}: {len(pictures)} pictures")
+
+
 def _settings_of(settings: dict, file: Path) -> dict:
     """The options that make a picture again, from the settings that it carries."""
     from lightjax import images, transforms
@@ -245,13 +273,15 @@ def _settings_of(settings: dict, file: Path) -> dict:
             )
         return {
             "objective": settings["objective"],
-            "steps": settings.get("interrupted", settings["steps"]),
+            "steps": settings.get("interrupted", settings.get("stopped", settings["steps"])),
             "snapshots": settings["snapshots"],
             "seed": settings["seed"],
             "model": settings["model"].partition("@")[0],
             "source": settings["model"],
             "lr": float(optimizer[1]),
             "relu": settings["relu"],
+            "views": settings.get("views", 1),
+            "start": settings["start"],
             "image": image,
             "transforms": moves,
         }

@@ -6,22 +6,62 @@ import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from lightjax import files
+
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+"""Pillow's names of the formats that pictures are saved in, by the ending of the file name."""
 
 _KEY = "lightjax"
 
 
+def load_picture(path: str | os.PathLike, size: int | tuple[int, int] | None = None) -> np.ndarray:
+    """Read a picture, upright as its camera meant it, and fit it to a size.
+
+    Args:
+      path: A file that Pillow can read.
+      size: Pixels, one number for a square or (height, width): the picture is scaled, its proportions kept, until it
+        just covers that size, and its middle is cut out. None leaves it as it is.
+
+    Returns:
+      The picture, `[H, W, 3]` float32 in [0, 1]: grey and other colours turned into red, green and blue, transparent
+      parts over white.
+
+    Raises:
+      ValueError: If it is not a picture, or the size is wrong.
+      FileNotFoundError: If there is no such file.
+    """
+    try:
+        with Image.open(path) as opened:
+            picture = ImageOps.exif_transpose(opened)
+            if picture.has_transparency_data:
+                picture = picture.convert("RGBA")
+                picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+            picture = picture.convert("RGB")
+    except (UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} is not a readable picture") from error
+    except OSError as error:
+        if error.errno is not None:  # no such file, no permission; otherwise Pillow's own, for damaged files
+            raise
+        raise ValueError(f"{path} is not a readable picture") from error
+    if size is not None:
+        height, width = (size, size) if isinstance(size, int | np.integer) else size
+        if height < 1 or width < 1:
+            raise ValueError(f"size is a positive number of pixels or a pair (height, width) of them, not {size!r}")
+        picture = ImageOps.fit(picture, (width, height), Image.Resampling.BICUBIC)
+    return np.asarray(picture, np.float32) / 255
+
+
 def to_bytes(image: np.ndarray) -> np.ndarray:
-    """A picture `[H, W, 3]` in [0, 1] as `uint8`, rounded to the nearest grey level.
+    """A picture `[H, W, 3 or 4]` in [0, 1] as `uint8`, rounded to the nearest grey level.
 
     Raises:
       ValueError: If it has another shape, or values that are not numbers in [0, 1].
     """
     image = np.asarray(image)
-    if image.ndim != 3 or image.shape[-1] != 3:
-        raise ValueError(f"a picture is [H, W, 3], not {list(image.shape)}")
+    if image.ndim != 3 or image.shape[-1] not in (3, 4):
+        raise ValueError(f"a picture is [H, W, 3], or [H, W, 4] with transparency, not {list(image.shape)}")
     if not (np.isfinite(image).all() and image.min() >= 0 and image.max() <= 1):
         raise ValueError("a picture has values in [0, 1]; this one has others, or some that are not numbers")
     return np.round(image * 255).astype(np.uint8)
@@ -31,18 +71,18 @@ def sheet(images: np.ndarray, columns: int | None = None, gap: int = 4) -> np.nd
     """Several pictures of one size on one white sheet, row by row.
 
     Args:
-      images: `[N, H, W, 3]` in [0, 1].
+      images: `[N, H, W, 3]` in [0, 1], or `[N, H, W, 4]` with transparency.
       columns: Pictures in a row; by default about as many as there are rows.
       gap: White pixels between them.
 
     Returns:
-      One picture `[H', W', 3]`; for N = 1 the picture itself.
+      One picture `[H', W', 3 or 4]`; for N = 1 the picture itself.
     """
     images = np.asarray(images)
-    number, height, width, _ = images.shape
+    number, height, width, channels = images.shape
     columns = min(columns or int(np.ceil(np.sqrt(number))), number)
     rows = -(-number // columns)
-    result = np.ones((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), images.dtype)
+    result = np.ones((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), images.dtype)
     for i, image in enumerate(images):
         top, left = i // columns * (height + gap), i % columns * (width + gap)
         result[top : top + height, left : left + width] = image
@@ -50,10 +90,10 @@ def sheet(images: np.ndarray, columns: int | None = None, gap: int = 4) -> np.nd
 
 
 def encode(image: np.ndarray, format: str = "PNG", settings: dict | None = None) -> bytes:
-    """A picture `[H, W, 3]` in [0, 1] as the bytes of a file.
+    """A picture `[H, W, 3 or 4]` in [0, 1] as the bytes of a file.
 
     Args:
-      image: The picture.
+      image: The picture; a fourth channel is its opacity. JPEG has no transparency and shows the picture over white.
       format: A name that Pillow knows, such as "PNG", "JPEG" or "WEBP".
       settings: What to write into the metadata of a PNG, as JSON; other formats do not carry it.
     """
@@ -62,6 +102,9 @@ def encode(image: np.ndarray, format: str = "PNG", settings: dict | None = None)
     if format == "PNG" and settings is not None:
         options["pnginfo"] = PngImagePlugin.PngInfo()
         options["pnginfo"].add_itxt(_KEY, json.dumps(settings))
+    image = np.asarray(image)
+    if format == "JPEG" and image.shape[-1] == 4:
+        image = 1 - image[..., 3:] * (1 - image[..., :3])
     Image.fromarray(to_bytes(image)).save(buffer, format, **options)
     return buffer.getvalue()
 
@@ -72,18 +115,17 @@ def file_format(path: str | os.PathLike) -> str:
     Raises:
       ValueError: If its ending is none that pictures are saved under here.
     """
-    formats = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
     suffix = Path(path).suffix.lower()
-    if suffix not in formats:
-        raise ValueError(f"cannot tell the format of {str(path)!r}: name a picture {', '.join(formats)}")
-    return formats[suffix]
+    if suffix not in FORMATS:
+        raise ValueError(f"cannot tell the format of {str(path)!r}: name a picture {', '.join(FORMATS)}")
+    return FORMATS[suffix]
 
 
 def save(path: str | os.PathLike, image: np.ndarray, settings: dict | None = None) -> None:
-    """Write a picture `[H, W, 3]` in [0, 1], whole or not at all.
+    """Write a picture `[H, W, 3 or 4]` in [0, 1], whole or not at all.
 
     Args:
-      path: A file ending in .png, .jpg, .jpeg or .webp.
+      path: A file ending in .png, .jpg, .jpeg or .webp; only the JPEGs lose transparency, over white.
       image: The picture.
       settings: How it was made; a PNG keeps them, and `read_settings` reads them back.
 

@@ -327,8 +327,7 @@ class InceptionV1(nnx.Module):
         self.source = source
         self.class_names = class_names
         for name in dict.fromkeys(name.partition("/")[0] for name in shapes):
-            kernel, bias = (jnp.asarray(parameters[f"{name}/{part}"], jnp.float32) for part in ("kernel", "bias"))
-            setattr(self, name, Affine(kernel, bias))
+            setattr(self, name, Affine(*(_float32(parameters[f"{name}/{part}"]) for part in ("kernel", "bias"))))
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -347,9 +346,11 @@ class InceptionV1(nnx.Module):
         Returns:
           Activations `[N, h, w, c]` by name, `[N, c]` from "avgpool0" on.
         """
-        values = {"input": self._preprocess(images)}
+        with jax.named_scope("input"):
+            values = {"input": self._preprocess(images)}
         for node in graph(self.architecture):
-            values[node.name] = self._apply(node, [values[name] for name in node.inputs], relu)
+            with jax.named_scope(node.name):  # what profiles and compiled programs call it
+                values[node.name] = self._apply(node, [values[name] for name in node.inputs], relu)
         return values | {"input": images}
 
     def _preprocess(self, images: Array) -> Array:
@@ -386,6 +387,11 @@ class InceptionV1(nnx.Module):
         if node.op == "max_pool":
             return ((0, 1),) * 2
         return ((3, 3),) * 2 if padding == "caffe" else ((2, 3),) * 2
+
+
+def _float32(parameter: Array | np.ndarray) -> Array:
+    # Converted by NumPy where it can be: JAX would compile one program for each shape.
+    return jnp.asarray(parameter.astype(np.float32) if isinstance(parameter, np.ndarray) else parameter, jnp.float32)
 
 
 def _random_parameters(shapes: Mapping[str, tuple[int, ...]], rngs: nnx.Rngs) -> dict[str, np.ndarray]:

@@ -761,7 +761,7 @@ def blur_input_each_step(activations: Activations, *, batch: Batch = None) -> Ar
 
 @primitive
 def blur_alpha_each_step(activations: Activations, *, batch: Batch = None) -> Array:
-    """The same as `blur_input_each_step` for the transparency of the picture; subtract it for soft edges.
+    """The same as `blur_input_each_step` for the opacity of the picture; subtract it for soft edges.
 
     Args:
       batch: Picture to look at, or several; None for all.
@@ -796,7 +796,7 @@ def boundary_complexity(
     Args:
       width: Width of the border in pixels, from 1 on.
       constant: What the border should be, in [0, 1].
-      alpha: Whether to look at the transparency of the picture instead of its colours; then mind `constant`.
+      alpha: Whether to look at the opacity of the picture instead of its colours; then mind `constant`.
       batch: Picture to look at, or several; None for all.
 
     Returns:
@@ -853,18 +853,17 @@ def _at(x: Array, layer: str, position) -> Array:
 
 
 def _colours(activations: Activations, layer: str, batch) -> Array:
-    """Activations, of a picture without its transparency."""
+    """Activations, of a picture without its opacity."""
     x = _pictures(activations, layer, batch)
     return _with_positions(x, layer)[..., :3] if layer == "input" else x
 
 
 def _alpha(activations: Activations, batch) -> Array:
-    """The transparency of the pictures, `[n, H, W, 1]`: 1 is opaque."""
+    """The opacity of the pictures, `[n, H, W, 1]`."""
     x = _with_positions(_pictures(activations, "input", batch), "input")
     if x.shape[-1] != 4:
         raise ValueError(
-            f"the picture has {x.shape[-1]} channels and no transparency, which is the fourth: choose an image with an "
-            "alpha channel"
+            f"the picture has {x.shape[-1]} channels, and none for its opacity, the fourth: choose an image with alpha=True"
         )
     return x[..., 3:]
 

@@ -2,10 +2,12 @@
 
 import dataclasses
 import functools
+import hashlib
 import importlib.metadata
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 import optax
-from jax import Array
+from jax.typing import ArrayLike
 
 from lightjax import imageio, images, objectives, optimize, transforms, weights
 from lightjax.images import Image, Size
@@ -30,12 +32,13 @@ class Result:
     """A finished render; it shows itself in a notebook.
 
     Attributes:
-      images: `[N, H, W, 3]` float32 in [0, 1].
+      images: `[N, H, W, 3]` float32 in [0, 1], or `[N, H, W, 4]` with opacity.
       snapshots: The same after earlier numbers of steps, by number.
       values: The objective before each update, float32 `[steps]`.
       seed: The seed it started from.
       settings: Everything it was made with, in plain types; `save` writes them into PNG files.
       interrupted: Whether Ctrl-C ended it early; `len(values)` steps were made.
+      stopped: Whether its callback ended it early; `len(values)` steps were made.
     """
 
     images: np.ndarray
@@ -44,14 +47,15 @@ class Result:
     seed: int
     settings: dict[str, Any]
     interrupted: bool = False
+    stopped: bool = False
 
     @property
     def image(self) -> np.ndarray:
-        """The picture, `[H, W, 3]` float32 in [0, 1]; the first one of a batch."""
+        """The picture, `[H, W, 3 or 4]` float32 in [0, 1]; the first one of a batch."""
         return self.images[0]
 
     def save(self, path: str | os.PathLike) -> None:
-        """Save the picture, or the sheet of a batch, as PNG, JPEG or WebP.
+        """Save the picture, or the sheet of a batch, as PNG, JPEG or WebP; JPEG shows transparency over white.
 
         A PNG carries the settings, so that `lightjax render --like FILE` can make it again.
 
@@ -78,7 +82,7 @@ class Result:
         number, height, width, _ = self.images.shape
         pictures = f"{number} pictures" if number > 1 else "a picture"
         value = f", objective {self.values[-1]:.4g}" if len(self.values) else ""
-        ended = " (interrupted)" if self.interrupted else ""
+        ended = " (interrupted)" if self.interrupted else " (stopped)" if self.stopped else ""
         return (
             f"<Result: {pictures} of {height}x{width} for {self.settings['objective']}, "
             f"{len(self.values)} steps{ended}{value}, seed {self.seed}>"
@@ -112,7 +116,11 @@ def visualize(
     transforms: Transform | None = transforms.DEFAULT,
     optimizer: optax.GradientTransformation | float | None = None,
     relu: str | None = None,
+    views: int = 1,
+    start: ArrayLike | None = None,
     snapshots: Iterable[int] = (),
+    callback: Callable[[Result], object] | None = None,
+    every: int | Iterable[int] = 50,
     seed: int = 0,
     size: Size = 224,
     progress: bool = True,
@@ -130,10 +138,19 @@ def visualize(
         default the network of Lucid, "inception5h".
       image: What is optimised; by default `fourier_image(size)`.
       transforms: What the picture must survive, drawn anew for each step and each picture; None for nothing.
-      optimizer: Any optax optimiser, or a learning rate for Adam; by default Adam at 0.05.
+      optimizer: Any optax optimiser, or a learning rate for Adam; by default Adam at 0.05. Whatever else a step should
+        do goes into it, for it is optax's: see below.
       relu: Gradient rule of the rectifiers: "torchlight", "lucid" or "plain" (see `ops.rectifier`). By default
         "torchlight" if the model can choose (a keyword `relu`), and the model's own if it cannot.
+      views: Draws of the transforms in each step; the objective is averaged over them. MACO wants many crops.
+      start: A picture to start from, `[H, W, 3]` in [0, 1] (see `load_picture`), or one for each of the batch,
+        `[N, H, W, 3]`; a fourth channel is opacity. By default the image draws its start.
       snapshots: Numbers of steps after which to keep the pictures.
+      callback: Called on the host with what a render of as many steps as were made so far would have returned: to plot
+        it (see `live`), log it (`lambda result: run.log({"objective": result.values[-1]})`), or save it. If it returns
+        something true, the render ends there, marked as stopped: `lambda result: result.values[-1] > 10`. It never
+        changes what the render makes.
+      every: When to call back: after each so many steps and after the last, or after the numbers of steps given.
       seed: Where the randomness comes from.
       size: Pixels of the default image, one number or (height, width).
       progress: Whether to show a progress bar.
@@ -145,10 +162,23 @@ def visualize(
       ValueError, TypeError, IndexError: If an argument is wrong; raised before anything is compiled.
       WeightsError: If the network cannot be had.
       NonFiniteError: If the objective or its gradient stops being finite.
+
+    Some optimisers, with `a = optax.adam(0.05)`. Build one once: a new one is compiled anew.
+
+        optax.adam(optax.cosine_decay_schedule(0.1, 512))         # a schedule of learning rates
+        optax.chain(optax.normalize_by_update_norm(), optax.sgd(1.0))  # steps of one length, whatever the gradient
+        optax.chain(optax.clip_by_global_norm(1.0), a)            # gradients of a length of at most 1
+        optax.chain(a, lj.optimize.clamp_params(-2, 2))           # parameters between -2 and 2
+        optax.lbfgs()                                             # with a line search, best with transforms=None
     """
     # What was given, checked and completed.
     goal = objectives.as_objective(objective)
     snapshots = _snapshots(snapshots, steps)
+    calls = _calls(callback, every, steps)
+    if not isinstance(views, int | np.integer) or isinstance(views, bool) or views < 1:
+        raise ValueError(f"views is a whole number of draws from 1 on, not {views!r}")
+    if views > 1 and transforms is None:
+        raise ValueError(f"{views} views of a picture are all the same without transforms")
     if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not 0 <= seed < 2**32:
         raise ValueError(f"seed is a whole number from 0 to 4294967295, not {seed!r}")
     if image is None:
@@ -161,7 +191,8 @@ def visualize(
     if relu is None and optimize.accepts_relu(model):
         relu = "torchlight"
     resolved = objectives.resolve(goal, model)
-    _, height, width, _ = optimize.check(model, resolved, image, transforms, relu)
+    shape = optimize.check(model, resolved, image, transforms, relu)
+    start = None if start is None else images.check_start(image, start, shape)
     settings = {
         "lightjax": importlib.metadata.version("lightjax"),
         "objective": repr(goal),
@@ -169,16 +200,18 @@ def visualize(
         "snapshots": snapshots,
         "seed": int(seed),
         "model": getattr(model, "source", "") or getattr(model, "__name__", type(model).__name__),
-        "size": [height, width],
+        "size": list(shape[1:3]),
         "image": repr(image),
+        "start": None if start is None else hashlib.sha256(start.tobytes()).hexdigest()[:12],
         "transforms": repr(transforms),
         "optimizer": described,
         "relu": relu,
+        "views": int(views),
         "device": jax.devices()[0].device_kind,
     }
 
     init_key, key = jax.random.split(jax.random.key(seed))
-    state = optimize.init(init_key, image, optimizer)
+    state = optimize.init(init_key, image, optimizer, start)
     first = _decode(image, state.params)
     if not (first.min() >= 0 and first.max() <= 1):
         raise ValueError(f"an image decodes to values in [0, 1], but {image!r} gives {first.min()} to {first.max()}")
@@ -191,24 +224,32 @@ def visualize(
         transform=transforms,
         optimizer=optimizer,
         relu=relu,
+        views=int(views),
     )
     kept: dict[int, np.ndarray] = {}
     values = np.zeros(0, np.float32)
 
-    def result(interrupted: bool = False) -> Result:
+    def result(ended: str = "") -> Result:
         pictures = _decode(image, state.params)
         if not np.isfinite(pictures).all():  # the last update, whose objective nobody has seen
-            raise NonFiniteError(int(state.step), wrap(_decode(image, state.previous), False))
-        return wrap(pictures, interrupted)
+            raise NonFiniteError(int(state.step), wrap(_decode(image, state.previous)))
+        return wrap(pictures, ended)
 
-    def wrap(pictures: np.ndarray, interrupted: bool) -> Result:
-        ended = {"interrupted": int(state.step)} if interrupted else {}
-        return Result(pictures, kept, values[: int(state.step)], int(seed), settings | ended, interrupted)
+    def wrap(pictures: np.ndarray, ended: str = "") -> Result:
+        made = int(state.step)
+        marked = settings | ({ended: made} if ended else {})
+        ends = {"interrupted": ended == "interrupted", "stopped": ended == "stopped"}
+        return Result(pictures, dict(kept), values[:made], int(seed), marked, **ends)
+
+    def so_far() -> Result:
+        """As a render of the steps made would be."""
+        shorter = settings | {"steps": int(state.step), "snapshots": list(kept)}
+        return dataclasses.replace(result(), settings=shorter)
 
     pace = _Pace()
     with _bar(int(steps), progress) as bar:
         try:
-            for stop in [*snapshots, int(steps)]:
+            for stop in sorted({*snapshots, *calls, int(steps)}):
                 while (done := int(state.step)) < stop:
                     chunk = pace.next(stop - done)
                     made = advance(state, steps=chunk)
@@ -221,8 +262,10 @@ def visualize(
                     bar.set_postfix(objective=f"{values[-1]:.4g}", refresh=False)
                 if stop in snapshots:
                     kept[stop] = result().images
+                if callback is not None and stop in calls and callback(so_far()) and stop < steps:
+                    return result("stopped")
         except KeyboardInterrupt:
-            return result(interrupted=True)
+            return result("interrupted")
     return result()
 
 
@@ -244,7 +287,8 @@ def _optimizer(given) -> tuple[optax.GradientTransformation, str]:
         return given, "custom"
     rate = 0.05 if given is None else given
     if isinstance(rate, bool | str) or np.shape(rate) != () or not np.issubdtype(np.asarray(rate).dtype, np.number):
-        raise TypeError(f"an optimizer is one of optax's, or a learning rate for Adam, not {given!r}")
+        schedule = "; a schedule goes into an optimiser, as in optax.adam(schedule)" if callable(given) else ""
+        raise TypeError(f"an optimizer is one of optax's, or a learning rate for Adam, not {given!r}{schedule}")
     return adam(float(rate)), f"adam({float(rate)})"
 
 
@@ -267,31 +311,41 @@ class _Pace:
             self._seconds = (time.perf_counter() - self._start) / steps
 
 
-def _snapshots(snapshots: Iterable[int], steps: int) -> list[int]:
-    """The snapshots, checked and in order."""
+def _calls(callback: Callable | None, every: int | Iterable[int], steps: int) -> list[int]:
+    """Numbers of steps after which to call back, checked and in order."""
+    if callback is None:
+        return []
+    if not callable(callback):
+        raise TypeError(f"a callback is a function of the result so far, not {callback!r}")
+    if isinstance(every, Iterable):
+        return _snapshots(every, steps, "call")
+    if not isinstance(every, int | np.integer) or isinstance(every, bool) or every < 1:
+        raise ValueError(f"every is a number of steps from 1 on, or several numbers of steps, not {every!r}")
+    return [*range(int(every), int(steps), int(every)), int(steps)]
+
+
+def _snapshots(snapshots: Iterable[int], steps: int, name: str = "snapshot") -> list[int]:
+    """The snapshots, or other numbers of steps, checked and in order."""
     if not isinstance(snapshots, Iterable):
         raise TypeError(f"snapshots are several numbers of steps, such as (128, 512), not {snapshots!r}")
     snapshots = list(snapshots)
     for number in (steps, *snapshots):
         if not isinstance(number, int | np.integer) or isinstance(number, bool) or number < 0:
-            raise ValueError(f"steps and snapshots are whole numbers from 0 on, not {number!r}")
+            raise ValueError(f"steps and {name}s are whole numbers from 0 on, not {number!r}")
     late = [s for s in snapshots if s > steps]
     if late:
-        raise ValueError(f"a snapshot after {late[0]} steps needs more than the {steps} steps asked for")
+        raise ValueError(f"a {name} after {late[0]} steps needs more than the {steps} steps asked for")
     return [int(s) for s in sorted(set(snapshots))]
 
 
 def _decode(image: Image, params: Any) -> np.ndarray:
-    """The finished pictures, `[N, H, W, 3]`."""
-    return np.asarray(_jitted_decode(image, params))
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _jitted_decode(image: Image, params: Any) -> Array:
-    return image.decode(params)
+    """The finished pictures, `[N, H, W, 3 or 4]`."""
+    return np.asarray(optimize.decode(image, params))
 
 
 def _bar(steps: int, show: bool):
-    from tqdm.auto import tqdm
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a notebook without ipywidgets gets a bar of text
+        from tqdm.auto import tqdm
 
     return tqdm(total=steps, disable=not show, unit="step", dynamic_ncols=True)

@@ -86,7 +86,7 @@ def test_like_repeats_every_image_and_transform_of_the_library(capsys, folder):
     import lightjax as lj
 
     moves = lj.transforms.compose(lj.transforms.pad(3, 0.2), lj.transforms.random_scale([0.9, 1.2]))
-    image = lj.pixel_image((30, 20), batch=2, sd=0.1, decorrelate=False)
+    image = lj.pixel_image((30, 20), batch=2, sd=0.1, colour="rgb")
     lj.visualize("mixed3a:5", image=image, transforms=moves, steps=3, snapshots=(2,), progress=False).save("x.png")
     assert run(capsys, "render", "--like", "x.png", "-o", "again.png", "-q")[0] == 0
     np.testing.assert_array_equal(pixels("x.png"), pixels("again.png"))

@@ -1,12 +1,29 @@
 """Image parameterisations: from parameters to pictures, against NumPy and PyTorch."""
 
+import dataclasses
+import functools
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightjax.images import COLOUR_CORRELATION, fourier_image, height_and_width, pixel_image
+import lightjax as lj
+from lightjax import imageio, images, ops
+from lightjax import statistics as natural
+from lightjax.images import (
+    COLOUR_CORRELATION,
+    cppn_image,
+    fourier_image,
+    height_and_width,
+    laplacian_image,
+    maco_image,
+    pixel_image,
+    shared,
+)
 
 # Lucid's square root of the covariance of ImageNet's colours, over the norm of its largest column.
 COLOURS = [
@@ -14,7 +31,21 @@ COLOURS = [
     [0.58447580, 0.00000000, -0.10823626],
     [0.58447580, -0.19482528, 0.06494176],
 ]
-FACTORIES = [pytest.param(fourier_image, id="fourier"), pytest.param(pixel_image, id="pixel")]
+
+
+def shared_image(size=224, *, sd=0.01, **settings):
+    """A common part of all pictures, and two coarser ones."""
+    return shared(fourier_image(size, sd=sd, **settings), [(1, 2), (1, 4), (1, 16)], sd=sd)
+
+
+def small_cppn(size=224, **settings):
+    """A network that compiles quickly."""
+    return cppn_image(size, **{"layers": 2, "channels": 5} | settings)
+
+
+WITH_SD = [pytest.param(f, id=f.__name__) for f in (fourier_image, pixel_image, laplacian_image, shared_image)]
+FACTORIES = [*WITH_SD, *(pytest.param(f, id=f.__name__) for f in (small_cppn, maco_image))]
+SQUASHES = ("sigmoid", "clamp", "min_max", "norm")
 SIZES = [(8, 8), (7, 9), (8, 9), (9, 6), (1, 1), (1, 6), (5, 1)]
 KEY = jax.random.key(0)
 
@@ -35,8 +66,10 @@ def scale(height, width, decay=1.0):
 
 def some_params(image, sd=1.0):
     """Normal parameters of the right shape, faster than `init` draws them."""
-    shape = jax.eval_shape(image.init, KEY).shape
-    return (sd * np.random.default_rng(0).standard_normal(shape)).astype(np.float32)
+    random = np.random.default_rng(0)
+    return jax.tree.map(
+        lambda leaf: (sd * random.standard_normal(leaf.shape)).astype(np.float32), jax.eval_shape(image.init, KEY)
+    )
 
 
 def decode(image, params):
@@ -54,22 +87,22 @@ def test_colour_matrix_has_lucids_constants():
 
 
 @pytest.mark.parametrize("decay", [1.0, 0.5, 1.5], ids="decay {}".format)
-@pytest.mark.parametrize("decorrelate", [True, False], ids=["decorrelated", "rgb"])
+@pytest.mark.parametrize("colour", ["lucid", "rgb"])
 @pytest.mark.parametrize("size", SIZES, ids=size_id)
-def test_fourier_image_is_the_recoloured_inverse_transform_of_scaled_coefficients(size, decorrelate, decay):
-    image = fourier_image(size, batch=2, decay=decay, decorrelate=decorrelate)
+def test_fourier_image_is_the_recoloured_inverse_transform_of_scaled_coefficients(size, colour, decay):
+    image = fourier_image(size, batch=2, decay=decay, colour=colour)
     params = some_params(image)
     real, imaginary = params.astype(np.float64)
     spectrum = (real + 1j * imaginary) * scale(*size, decay)
     waves = np.fft.irfft2(spectrum, s=size, norm="ortho") / 4
-    colours = np.einsum("rc,nchw->nhwr", COLOURS if decorrelate else np.eye(3), waves)
+    colours = np.einsum("rc,nchw->nhwr", COLOURS if colour == "lucid" else np.eye(3), waves)
     np.testing.assert_allclose(decode(image, params), sigmoid(colours), atol=3e-6)
 
 
 @pytest.mark.parametrize(("row", "column"), [(0, 1), (3, 0), (2, 3), (7, 5)])
 def test_one_fourier_coefficient_is_one_wave(row, column):
     height, width = 10, 13
-    image = fourier_image((height, width), decorrelate=False)
+    image = fourier_image((height, width), colour="rgb")
     shape = (2, 1, 3, height, width // 2 + 1)
     real, imaginary = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     real[0, 0, 1, row, column] = imaginary[1, 0, 1, row, column] = 1
@@ -120,7 +153,7 @@ def test_gradient_reaches_every_fourier_coefficient_but_the_inert_ones(size):
 
 @pytest.mark.parametrize(("size", "lucid"), [(128, 0.0184), (224, 0.0205), (512, 0.0217)])
 def test_fourier_image_starts_with_lucids_contrast(size, lucid):
-    image = fourier_image(size, batch=8, decorrelate=False)
+    image = fourier_image(size, batch=8, colour="rgb")
     waves = uncoloured(image, image.init(KEY))
     # Each coefficient stands for two waves, but for the first and last column, which hold both.
     times = np.full(size // 2 + 1, 2)
@@ -132,11 +165,11 @@ def test_fourier_image_starts_with_lucids_contrast(size, lucid):
     assert rms == pytest.approx(lucid, rel=0.05)
 
 
-@pytest.mark.parametrize("decorrelate", [True, False], ids=["decorrelated", "rgb"])
-def test_pixel_image_is_the_sigmoid_of_recoloured_parameters(decorrelate):
-    image = pixel_image((5, 4), batch=2, decorrelate=decorrelate)
+@pytest.mark.parametrize("colour", ["lucid", "rgb"])
+def test_pixel_image_is_the_sigmoid_of_recoloured_parameters(colour):
+    image = pixel_image((5, 4), batch=2, colour=colour)
     params = some_params(image, sd=2.0)
-    matrix = np.array(COLOURS) if decorrelate else np.eye(3)
+    matrix = np.array(COLOURS) if colour == "lucid" else np.eye(3)
     expected = sigmoid(params.astype(np.float64) @ matrix.T)
     np.testing.assert_allclose(decode(image, params), expected, atol=1e-6)
 
@@ -148,10 +181,10 @@ def test_gradient_reaches_every_pixel():
     assert (np.abs(gradient) > 1e-3).all()
 
 
-@pytest.mark.parametrize("factory", FACTORIES)
+@pytest.mark.parametrize("factory", WITH_SD)
 @pytest.mark.parametrize("sd", [0.01, 0.5])
 def test_first_parameters_are_normal_with_the_given_deviation(factory, sd):
-    params = np.asarray(factory(48, batch=2, sd=sd).init(KEY)).ravel()
+    params = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(factory(48, batch=2, sd=sd).init(KEY))])
     assert np.abs(params.mean()) < 5 * sd / np.sqrt(params.size)
     assert params.std() == pytest.approx(sd, rel=5 / np.sqrt(2 * params.size))
     assert (np.abs(params) < sd).mean() == pytest.approx(0.6827, abs=0.02)
@@ -165,22 +198,36 @@ def test_real_and_imaginary_parts_pictures_and_colours_start_independent():
 
 
 @pytest.mark.parametrize("factory", FACTORIES)
-@settings(max_examples=15, deadline=None, derandomize=True, database=None)
-@given(height=st.integers(1, 40), width=st.integers(1, 40), batch=st.integers(1, 3))
-def test_any_size_and_batch_decodes_into_the_open_unit_interval(factory, height, width, batch):
-    image = factory((height, width), batch=batch)
-    pictures = decode(image, some_params(image, sd=0.01))
-    assert pictures.shape == (batch, height, width, 3)
+@settings(max_examples=6, deadline=None, derandomize=True, database=None)
+@given(
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    batch=st.integers(1, 3),
+    colour=st.sampled_from(["lucid", "caltech101", "rgb", "grey"]),
+    alpha=st.booleans(),
+)
+def test_any_size_and_batch_decodes_into_the_open_unit_interval(factory, height, width, batch, colour, alpha):
+    image = dataclasses.replace(factory((height, width), batch=batch, alpha=alpha), colour=colour)
+    # Equal phases would be one bright point.
+    pictures = decode(image, some_params(image, sd=9 if factory is maco_image else 0.01))
+    assert pictures.shape == (batch, height, width, 4 if alpha else 3)
     assert pictures.dtype == np.float32
     assert ((pictures > 0) & (pictures < 1)).all()
+    if colour == "grey":
+        assert (pictures[..., 0] == pictures[..., 1]).all()
+        assert (pictures[..., 0] == pictures[..., 2]).all()
 
 
 @pytest.mark.parametrize("factory", FACTORIES)
-@pytest.mark.parametrize("size", [(6, 5), (7, 8)], ids=size_id)
-def test_huge_parameters_saturate_but_stay_in_range(factory, size):
-    image = factory(size)
-    pictures = decode(image, some_params(image, sd=1e6))
+@pytest.mark.parametrize("squash", SQUASHES)
+@pytest.mark.parametrize("size", [(6, 5), (1, 1)], ids=size_id)
+def test_huge_parameters_saturate_but_stay_in_range_with_finite_gradients(factory, size, squash):
+    image = factory(size, squash=squash, alpha=True)
+    params = some_params(image, sd=1e6)
+    pictures = decode(image, params)
     assert ((pictures >= 0) & (pictures <= 1)).all()
+    gradient = jax.jit(jax.grad(lambda params: image.decode(params).sum()))(params)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
 @pytest.mark.parametrize("factory", FACTORIES)
@@ -198,7 +245,7 @@ def test_pictures_of_a_batch_and_of_different_keys_differ_and_one_key_repeats(fa
     other = decode(image, image.init(jax.random.key(1)))[0]
     assert not np.isclose(first, second, atol=1e-6).all()
     assert not np.isclose(first, other, atol=1e-6).all()
-    np.testing.assert_array_equal(params, image.init(KEY))
+    jax.tree.map(np.testing.assert_array_equal, params, image.init(KEY))
 
 
 @pytest.mark.parametrize("factory", FACTORIES)
@@ -207,12 +254,13 @@ def test_init_and_decode_map_over_keys_and_parameters(factory):
     keys = jax.random.split(KEY)
     params = jax.vmap(image.init)(keys)
     pictures = jax.jit(jax.vmap(image.decode))(params)
-    for key, param, picture in zip(keys, params, pictures, strict=True):
-        np.testing.assert_array_equal(param, image.init(key))
-        np.testing.assert_allclose(picture, image.decode(param), atol=1e-6)
+    for i, (key, picture) in enumerate(zip(keys, pictures, strict=True)):
+        param = jax.tree.map(lambda leaf: leaf[i], params)  # noqa: B023
+        jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-6), param, image.init(key))
+        np.testing.assert_allclose(picture, image.decode(param), atol=1e-5)
 
 
-@pytest.mark.parametrize("factory", FACTORIES)
+@pytest.mark.parametrize("factory", WITH_SD)
 def test_equal_settings_are_equal_and_hash_equal(factory):
     one = factory((6, 6), batch=2, sd=1)
     for other in (
@@ -224,10 +272,18 @@ def test_equal_settings_are_equal_and_hash_equal(factory):
         assert hash(one) == hash(other)
 
 
-@pytest.mark.parametrize("factory", FACTORIES)
+@pytest.mark.parametrize("factory", WITH_SD)
 @pytest.mark.parametrize(
     "settings",
-    [{"size": (6, 7)}, {"size": (7, 6)}, {"batch": 2}, {"sd": 0.02}, {"decorrelate": False}],
+    [
+        {"size": (6, 7)},
+        {"size": (7, 6)},
+        {"batch": 2},
+        {"sd": 0.02},
+        {"colour": "rgb"},
+        {"squash": "norm"},
+        {"alpha": True},
+    ],
     ids=lambda settings: next(iter(settings)),
 )
 def test_different_settings_are_unequal(factory, settings):
@@ -264,7 +320,7 @@ def test_wrong_batch_is_refused_and_named(factory, batch):
     assert repr(batch) in str(error.value)
 
 
-@pytest.mark.parametrize("factory", FACTORIES)
+@pytest.mark.parametrize("factory", WITH_SD)
 @pytest.mark.parametrize("sd", [0, -0.01, np.nan, np.inf], ids=repr)
 def test_wrong_deviation_is_refused_and_named(factory, sd):
     with pytest.raises(ValueError, match="sd is a positive number") as error:
@@ -277,3 +333,389 @@ def test_wrong_decay_is_refused_and_named(decay):
     with pytest.raises(ValueError, match="decay") as error:
         fourier_image(8, decay=decay)
     assert repr(decay) in str(error.value)
+
+
+# The other parameterisations, against NumPy
+
+
+def enlarged(t, shape):
+    """Linear interpolation along every axis between the centres of pixels, the outermost ones repeated."""
+    for axis, (old, new) in enumerate(zip(t.shape, shape, strict=True)):
+        at = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
+        t = np.apply_along_axis(lambda row, at=at, old=old: np.interp(at, np.arange(old), row), axis, t)
+    return t
+
+
+@pytest.mark.parametrize("size", [(16, 12), (7, 9), (1, 6)], ids=size_id)
+def test_laplacian_image_is_the_sum_of_its_enlarged_levels(size):
+    image = laplacian_image(size, batch=2, levels=3, colour="rgb")
+    params = some_params(image)
+    sizes = [(2, max(1, size[0] // n), max(1, size[1] // n), 3) for n in (1, 2, 4)]
+    assert [level.shape for level in params] == sizes
+    expected = sum(enlarged(level.astype(np.float64), sizes[0]) for level in params)
+    np.testing.assert_allclose(uncoloured(image, params), expected, atol=1e-4)
+
+
+def test_shared_parts_are_added_to_the_own_picture_and_interpolated_over_the_batch():
+    own = fourier_image((9, 10), batch=5, colour="rgb")
+    image = shared(own, [(1, 2), (2, 4), (7, 3)])
+    params = some_params(image, sd=0.5)
+    assert [part.shape for part in params[1]] == [(1, 4, 5, 3), (2, 2, 2, 3), (5, 3, 3, 3)]
+    parts = sum(enlarged(part.astype(np.float64), (5, 9, 10, 3)) for part in params[1])
+    np.testing.assert_allclose(uncoloured(image, params), uncoloured(own, params[0]) + parts, atol=1e-4)
+
+
+def test_a_gradient_on_one_picture_moves_the_others_through_the_shared_part_only():
+    image = shared(pixel_image(8, batch=3), [(1, 4)])
+    own, parts = jax.grad(lambda params: image.decode(params)[0].sum())(some_params(image))
+    assert (own[1:] == 0).all()
+    assert (np.abs(own[0]) > 0).all()
+    assert (np.abs(parts[0]) > 0).all()
+
+
+def test_any_parameterisation_can_share_parts():
+    for image in (small_cppn(8, batch=2), maco_image(8, batch=2), laplacian_image(8, batch=2, alpha=True)):
+        both = shared(image)
+        assert jax.eval_shape(lambda both=both: both.decode(both.init(KEY))).shape == (2, 8, 8, 3 + image.alpha)
+    with pytest.raises(TypeError, match="an image of this library"):
+        shared(3)
+    for parts in ([], [(0, 2)], [(1, 0)]):
+        with pytest.raises(ValueError, match=r"at least one part|whole number from 1 on"):
+            shared(pixel_image(8), parts)
+
+
+def natural_amplitude(height, width):
+    """Mean magnitude of every wave in Caltech-101, up to a factor, interpolated in frequency."""
+    table = np.asarray(natural.read("caltech101").spectrum, np.float64)
+    vertical, horizontal = np.fft.fftfreq(height), np.fft.rfftfreq(width)
+    rows, columns = np.linspace(-0.5, 0.5, table.shape[1]), np.linspace(0, 0.5, table.shape[2])
+    along = np.stack([[np.interp(horizontal, columns, row) for row in plane] for plane in table])
+    flat = np.stack([[np.interp(vertical, rows, column) for column in plane.T] for plane in along]).swapaxes(1, 2)
+    frequency = np.hypot(vertical[:, None], horizontal)
+    frequency[0, 0] = np.inf
+    return flat / frequency
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 20), (20, 33), (7, 7), (300, 40), (1, 6)], ids=size_id)
+def test_maco_keeps_the_natural_magnitude_of_every_wave_whatever_the_phases(size):
+    image = maco_image(size, batch=2, contrast=1.5)
+    phases = some_params(image, sd=3)
+    planes = np.asarray(image.basis.decode(phases, (2, *size, 3)), np.float64)
+    assert planes.mean((1, 2)) == pytest.approx(0, abs=1e-5)
+    np.testing.assert_allclose(planes.std((1, 2)), 1.5, rtol=1e-4)
+    magnitude = np.abs(np.fft.rfft2(planes, axes=(1, 2)))
+    expected = np.moveaxis(natural_amplitude(*size), 0, -1)
+    ratio = np.linalg.norm(magnitude[0], axis=(0, 1)) / np.linalg.norm(expected, axis=(0, 1))
+    np.testing.assert_allclose(magnitude, np.stack([expected * ratio] * 2), atol=1e-4 * magnitude.max())
+    # The phases are those of the parameters, where a wave has a parameter of its own.
+    spectrum = np.moveaxis(np.fft.rfft2(planes, axes=(1, 2)), -1, 1)[..., 1 : (size[1] + 1) // 2]
+    turned = spectrum * np.exp(-1j * phases[..., 1 : (size[1] + 1) // 2])
+    np.testing.assert_allclose(turned.imag, 0, atol=2e-4 * magnitude.max())
+    assert (turned.real >= 0).all()
+
+
+def renders_of_one_structure(*pictures):
+    """Pictures after 3 steps, of images that must differ in nothing but arrays; checks that one compilation does."""
+    traces, shown = [], []
+
+    def see(x):
+        traces.append(x.shape)
+        return {"a": x}
+
+    for image in pictures:
+        before = len(traces)
+        shown.append(lj.visualize("a:1", model=see, image=image, transforms=None, steps=3, progress=False).image)
+    assert len(traces) == before + 1  # looking at the shapes, before a render, traces the model once
+    return shown
+
+
+def test_maco_shows_the_statistics_it_is_given_and_other_ones_share_the_compilation():
+    colour = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+    natural_ones, coarse = (
+        maco_image(16, statistics=natural.Statistics(colour, np.stack([spectrum] * 3).astype(np.float32)))
+        for spectrum in (np.ones((9, 5)), np.outer(np.eye(9)[4], np.eye(5)[0]))
+    )
+    first, second = renders_of_one_structure(natural_ones, coarse)
+    roughness = [np.abs(np.diff(x, axis=0)).mean() / x.std() for x in (first, second)]
+    assert roughness[1] < 0.7 * roughness[0]
+
+
+def activation(x, name):
+    a = np.arctan(x)
+    match name:
+        case "composite":
+            return np.concatenate([a / 0.67, a**2 / 0.6], -1)
+        case "unbiased":
+            return np.concatenate([a / 0.67, (a**2 - 0.45) / 0.396], -1)
+    return (np.maximum(x, 0) - 0.4) / 0.58
+
+
+@pytest.mark.parametrize("normalise", [False, True], ids=["plain", "normalised"])
+@pytest.mark.parametrize("name", ["composite", "unbiased", "relu"])
+def test_cppn_is_its_formula_at_the_coordinates_of_every_pixel(name, normalise):
+    image = cppn_image((5, 9), batch=2, layers=2, channels=4, activation=name, normalise=normalise)
+    params = some_params(image)
+    pure = nnx.to_pure_dict(params)
+    unit = np.sqrt(3) / 4
+    x, y = np.meshgrid(unit * (np.arange(9) - 4), unit * (np.arange(5) - 2))
+    assert np.ptp(x) == pytest.approx(2 * np.sqrt(3))
+    for i, planes in enumerate(image.basis.decode(params, (2, 5, 9, 3))):
+        out = np.stack([x, y], -1)
+        for layer in [*(pure["hidden"][n] for n in range(2)), pure["last"]]:
+            out = out @ layer["kernel"][i].astype(np.float64) + layer["bias"][i]
+            if normalise:
+                out = (out - out.mean((0, 1))) / np.sqrt(out.var((0, 1)) + 1e-5)
+            out = activation(out, name) if layer is not pure["last"] else out
+        np.testing.assert_allclose(planes, out, rtol=1e-4, atol=1e-4)
+
+
+def test_the_first_activations_of_a_cppn_have_unit_scale_and_its_first_picture_is_one_grey():
+    # Lucid's constants: means and deviations for normal inputs.
+    x = np.random.default_rng(0).standard_normal((10**6, 1))
+    np.testing.assert_allclose(np.sqrt((activation(x, "composite") ** 2).mean(0)), 1, atol=0.02)
+    for name in ("unbiased", "relu"):
+        np.testing.assert_allclose(activation(x, name).mean(0), 0, atol=0.01)
+        np.testing.assert_allclose(activation(x, name).std(0), 1, atol=0.01)
+    image = cppn_image(8, batch=2)
+    first, second = decode(image, image.init(KEY))
+    assert np.ptp(first, axis=(0, 1)) == pytest.approx(0, abs=1e-6)
+    assert (first != second).any()
+    torchlight = cppn_image(8, layers=7, normalise=True, bias_sd=0)
+    np.testing.assert_array_equal(decode(torchlight, torchlight.init(KEY)), 0.5)
+
+
+def test_a_cppn_can_be_painted_at_another_size():
+    image = small_cppn(9)
+    params = some_params(image)
+    large = decode(dataclasses.replace(image, height=17, width=17), params)
+    np.testing.assert_allclose(large[:, ::2, ::2], decode(image, params), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"layers": 0}, "layers is a whole number"),
+        ({"channels": 2.5}, "channels is a whole number"),
+        ({"activation": "tanh"}, "unknown activation 'tanh'; choose 'composite'"),
+        ({"bias_sd": -1}, "bias_sd is a number from 0 on"),
+        ({"squash": "tanh"}, "unknown squash 'tanh'; choose 'sigmoid'"),
+        ({"colour": "lab"}, "unknown colour 'lab'; choose 'lucid'"),
+        ({"colour": np.eye(4)}, r"matrix \[3, planes\]"),
+        ({"colour": np.full((3, 3), np.nan)}, r"matrix \[3, planes\]"),
+        ({"colour": 3}, r"matrix \[3, planes\]"),
+    ],
+    ids=str,
+)
+def test_wrong_settings_are_refused_and_named(settings, match):
+    with pytest.raises(ValueError, match=match):
+        cppn_image(8, **settings)
+
+
+def test_maco_refuses_statistics_that_are_not_there_and_a_contrast_of_zero(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"neither a file nor 'caltech101'"):
+        maco_image(8, statistics=tmp_path / "x.safetensors")
+    with pytest.raises(ValueError, match="contrast is a positive number"):
+        maco_image(8, contrast=0)
+
+
+# Colour and squash
+
+
+@pytest.mark.parametrize("squash", SQUASHES)
+def test_squashes_are_their_formulas_for_each_picture_by_itself(squash):
+    image = pixel_image((4, 5), batch=3, colour="rgb", squash=squash)
+    t = some_params(image) * np.array([0.2, 1, 5], np.float32)[:, None, None, None]
+    own = (1, 2, 3)
+    expected = {
+        "sigmoid": lambda: sigmoid(t),
+        "clamp": lambda: np.clip(t + 0.5, 0, 1),
+        "min_max": lambda: (t - t.min(own, keepdims=True)) / np.ptp(t, own, keepdims=True),
+        "norm": lambda: (t / np.maximum(np.abs(t).max(own, keepdims=True), 1) + 1) / 2,
+    }[squash]()
+    np.testing.assert_allclose(decode(image, t), expected, atol=1e-6)
+    alone = dataclasses.replace(image, batch=1)
+    np.testing.assert_allclose(decode(alone, t[1:2]), expected[1:2], atol=1e-6)
+
+
+def test_clamp_stops_only_what_would_push_a_value_further_out():
+    x = jnp.array([-0.5, -0.5, 0.0, 0.5, 0.5, 1.0, 1.5, 1.5])
+    g = jnp.array([-1.0, 2.0, -1.0, -1.0, 2.0, 2.0, -1.0, 2.0])
+    value, pull = jax.vjp(ops.clamp, x)
+    np.testing.assert_array_equal(value, [0, 0, 0, 0.5, 0.5, 1, 1, 1])
+    np.testing.assert_array_equal(pull(g)[0], [0, 2, -1, -1, 2, 2, -1, 0])
+
+
+def test_a_saturated_pixel_comes_back_when_the_objective_wants_it_to():
+    image = pixel_image(2, colour="rgb", squash="clamp")
+    goal = lj.objective(lambda a: -((a["input"] - 0.7) ** 2).sum())
+    start = np.full((2, 2, 3), [0, 1, 0.2])
+    made = lj.visualize(
+        goal, model=lambda x: {"a": x}, image=image, start=start, transforms=None, steps=200, progress=False
+    )
+    np.testing.assert_allclose(made.image, 0.7, atol=0.02)
+
+
+def test_a_picture_without_any_contrast_survives_min_max():
+    image = pixel_image(3, squash="min_max")
+    pictures, pull = jax.vjp(image.decode, jnp.zeros((1, 3, 3, 3)))
+    np.testing.assert_array_equal(pictures, 0)
+    assert np.isfinite(pull(pictures + 1)[0]).all()
+
+
+def test_a_matrix_of_ones_colour_is_used_as_it_is():
+    matrix = [[1, 0.5], [0.25, -1], [0, 2]]
+    image = pixel_image((2, 3), colour=matrix, squash="norm")
+    params = 0.1 * some_params(image)
+    assert params.shape == (1, 2, 3, 2)
+    np.testing.assert_allclose(decode(image, params), (params @ np.array(matrix).T + 1) / 2, atol=1e-6)
+    assert image == pixel_image((2, 3), colour=np.array(matrix), squash="norm")
+
+
+def test_opacity_is_the_sigmoid_of_the_last_plane_and_leaves_the_colours_alone():
+    image, opaque = pixel_image((4, 5), alpha=True), pixel_image((4, 5))
+    params = some_params(image)
+    pictures = decode(image, params)
+    np.testing.assert_allclose(pictures[..., 3], sigmoid(params[..., 3]), atol=1e-6)
+    np.testing.assert_array_equal(pictures[..., :3], decode(opaque, params[..., :3]))
+
+
+# Starting from a picture
+
+
+@pytest.mark.parametrize("factory", WITH_SD)
+@settings(max_examples=8, deadline=None, derandomize=True, database=None)
+@given(
+    height=st.integers(1, 20),
+    width=st.integers(1, 20),
+    colour=st.sampled_from(["lucid", "caltech101", "rgb"]),
+    squash=st.sampled_from(SQUASHES),
+    alpha=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_encode_is_the_inverse_of_decode_to_one_grey_level(factory, height, width, colour, squash, alpha, seed):
+    image = factory((height, width), batch=2, colour=colour, squash=squash, alpha=alpha)
+    levels = np.random.default_rng(seed).integers(0, 256, (2, height, width, 3 + alpha))
+    levels[:, 0, 0, :2] = 0, 255  # black and white, without which min_max cannot show a picture
+    levels[1, :, 0] = [255] * 3 + [0] * alpha
+    levels[1, 0, 0, 0] = 0
+    pictures = (levels / 255).astype(np.float32)
+    again = np.asarray(jax.jit(lambda pictures: image.decode(image.encode(pictures)))(pictures))
+    assert np.abs(again * 255 - levels).max() <= 1
+    assert (np.round(again * 255) == levels).all()
+
+
+def test_a_render_of_no_steps_shows_the_picture_it_starts_from(dog_cat):
+    picture = imageio.load_picture(dog_cat, (40, 60))
+    for image in (
+        fourier_image((40, 60), batch=2),
+        shared_image((40, 60)),
+        laplacian_image((40, 60), alpha=True),
+        pixel_image((40, 60), squash="clamp"),
+    ):
+        result = lj.visualize(
+            "a:0",
+            model=lambda x: {"a": x[..., :3]},
+            image=image,
+            transforms=lambda key, x: x[..., :3],
+            start=picture,
+            steps=0,
+            progress=False,
+        )
+        assert np.abs(result.images[..., :3] - picture).max() <= 1 / 255
+        if image.alpha:
+            np.testing.assert_array_equal(np.round(255 * result.images[..., 3]), 255)
+
+
+@pytest.mark.parametrize(
+    ("image", "start", "match"),
+    [
+        (pixel_image(8), np.zeros((8, 9, 3)), r"is 8x9 pixels, the image 8x8; load_picture\(file, size=\(8, 8\)\)"),
+        (pixel_image(8), np.zeros((8, 8)), r"are \[H, W, 3\] or \[N, H, W, 3\], not \[8, 8\]"),
+        (pixel_image(8), np.zeros((2, 8, 8, 3)), "there are 2 pictures to start from, but 1 in the image"),
+        (pixel_image(8), np.full((8, 8, 3), 1.01), r"values in \[0, 1\]"),
+        (pixel_image(8), np.full((8, 8, 3), np.nan), r"values in \[0, 1\]"),
+        (pixel_image(8), np.zeros((8, 8, 3), np.uint8), "divide those of files by 255"),
+        (pixel_image(8), np.zeros((8, 8, 4)), "so must the image, by alpha=True"),
+        (pixel_image(8, colour="grey"), np.eye(3)[np.zeros((8, 8), int)], "a grey image has no colours"),
+        (pixel_image(8, squash="min_max"), np.full((8, 8, 3), 0.5), "min_max always reaches black and white"),
+        (maco_image(8), np.zeros((8, 8, 3)), "Phases cannot start from a picture"),
+        (cppn_image(8), np.zeros((8, 8, 3)), "Cppn cannot start from a picture"),
+        (shared(maco_image(8)), np.zeros((8, 8, 3)), "Phases cannot start from a picture"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_pictures_that_an_image_cannot_start_from_are_refused_before_anything_is_compiled(image, start, match):
+    with pytest.raises(ValueError, match=match):
+        lj.visualize("a:0", model=lambda x: {"a": x}, image=image, start=start, transforms=None, progress=False)
+
+
+# In a render
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Tinted:
+    """A user's own image, with an array."""
+
+    tint: jax.Array
+    image: images.Canvas
+
+    def init(self, key):
+        return self.image.init(key)
+
+    def decode(self, params):
+        return self.image.decode(params) * self.tint
+
+
+def test_arrays_of_an_image_are_data():
+    tints = jnp.array([[1.0, 0.5, 0.0], [0.0, 0.3, 1.0]])
+    for tint, picture in zip(tints, renders_of_one_structure(*(Tinted(t, pixel_image(8)) for t in tints)), strict=True):
+        assert (picture <= tint).all()
+        np.testing.assert_array_equal(picture.max((0, 1)) > 0, tint > 0)
+
+
+def test_a_network_never_sees_opacity_and_objectives_do():
+    image = pixel_image(8, alpha=True)
+    seen = []
+
+    def see(pictures):
+        seen.append(pictures.shape)
+        return {"a": pictures}
+
+    with pytest.raises(ValueError, match=r"end with lj\.transforms\.collapse_alpha"):
+        lj.visualize("a:0", model=see, image=image, transforms=None, progress=False)
+    assert not seen
+
+    def over_black(key, pictures):
+        return pictures[..., :3] * pictures[..., 3:]
+
+    goal = lj.objective(lambda a: a["a"].mean() + a["input"][..., 3].mean())
+    result = lj.visualize(goal, model=see, image=image, transforms=over_black, steps=20, progress=False)
+    assert set(seen) == {(1, 8, 8, 3)}
+    assert result.images.shape == (1, 8, 8, 4)
+    assert result.image[..., 3].mean() > 0.6
+
+
+RENDERS = {
+    "pixel": (pixel_image(96), {}),
+    "fourier": (fourier_image(96), {}),
+    "own colours": (fourier_image(96, colour="caltech101"), {}),
+    "grey": (fourier_image(96, colour="grey"), {}),
+    "clamp": (fourier_image(96, squash="clamp"), {}),
+    "min_max": (fourier_image(96, squash="min_max", sd=0.5), {}),
+    "norm": (fourier_image(96, squash="norm"), {}),
+    "laplacian": (laplacian_image(96), {}),
+    "shared": (shared(fourier_image(96)), {}),
+    "maco": (maco_image(96), {}),
+    "cppn": (cppn_image(96), {"optimizer": 0.005}),
+    "torchlight's cppn": (cppn_image(96, layers=7, normalise=True, bias_sd=0), {"optimizer": 0.002}),
+    "alpha": (fourier_image(96, alpha=True), {"transforms": lambda key, x: x[..., :3] * x[..., 3:]}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RENDERS)
+def test_a_channel_of_the_real_googlenet_rises_in_every_parameterisation(googlenet, name):
+    image, settings = RENDERS[name]
+    result = lj.visualize("mixed3b:100", model=googlenet, image=image, steps=24, progress=False, **settings)
+    assert result.values[-3:].mean() > 20 + 1.5 * result.values[:3].mean()

@@ -99,6 +99,7 @@ MODEL = plain_model(*weights())
 IMAGE = fourier_image(16, batch=2)
 TRANSFORM = compose(pad(2), jitter(2))
 ADAM = optax.adam(0.05)
+SGD = optax.sgd(1.0)
 GOAL = channel("b", 3) - 0.5 * neuron("a", 2, batch=1)
 decode = jax.jit(IMAGE.decode)
 SETTINGS = {"image": IMAGE, "transform": TRANSFORM, "optimizer": ADAM, "relu": None}
@@ -143,8 +144,13 @@ def test_the_same_start_and_key_give_the_same_bits_and_another_key_does_not(star
 
 @pytest.mark.parametrize(
     "optimizer",
-    [optax.adam(0.05), optax.chain(optax.clip_by_global_norm(0.1), optax.sgd(1.0, momentum=0.9))],
-    ids=["adam", "clipped sgd"],
+    [
+        pytest.param(optax.adam(0.05), id="adam"),
+        pytest.param(optax.chain(optax.clip_by_global_norm(0.1), optax.sgd(1.0, momentum=0.9)), id="clipped sgd"),
+        pytest.param(optax.chain(optax.normalize_by_update_norm(), optax.sgd(2.0)), id="normalised sgd"),
+        pytest.param(optax.nadam(optax.cosine_decay_schedule(0.1, 10)), id="scheduled nadam"),
+        pytest.param(optax.chain(optax.adamw(0.05), optimize.clamp_params(-0.1, 0.2)), id="clamped adamw"),
+    ],
 )
 def test_a_render_is_plain_gradient_ascent_with_optax(optimizer):
     start = optimize.init(jax.random.key(1), IMAGE, optimizer)
@@ -167,6 +173,27 @@ def test_a_render_is_plain_gradient_ascent_with_optax(optimizer):
     progress, found = run(start, [12], optimizer=optimizer)
     np.testing.assert_allclose(found, values, rtol=1e-4)
     np.testing.assert_allclose(decode(progress.state.params), decode(params), atol=1e-4)
+
+
+@pytest.mark.parametrize("views", [1, 4])
+def test_the_gradient_is_the_mean_over_the_views_each_with_a_draw_of_its_own(start, views):
+    @jax.jit
+    def value_and_gradient(params, key):
+        return jax.value_and_grad(lambda p: GOAL({**MODEL(TRANSFORM(key, IMAGE.decode(p)))}))(params)
+
+    step = jax.random.fold_in(KEY, 0)
+    keys = [step] if views == 1 else [jax.random.fold_in(step, view) for view in range(views)]
+    values, gradients = zip(*(value_and_gradient(start.params, key) for key in keys), strict=True)
+    assert len(set(map(float, values))) == views
+    sgd_start = optimize.init(jax.random.key(1), IMAGE, SGD)
+    progress, found = run(sgd_start, [1], optimizer=SGD, views=views)
+    np.testing.assert_allclose(found[0], np.mean(values), rtol=1e-4)
+    moved = progress.state.params - sgd_start.params
+    np.testing.assert_allclose(moved, np.mean(gradients, axis=0), rtol=1e-3, atol=1e-5 * np.abs(gradients).max())
+
+
+def test_where_the_loop_is_cut_changes_no_bit_of_several_views(start):
+    assert_same_bits(run(start, [6], views=2)[0].state, run(start, [1, 5], views=2)[0].state)
 
 
 @pytest.mark.parametrize(
@@ -266,7 +293,6 @@ class Counter:
         return jnp.full((1, 2, 2, 3), params)
 
 
-SGD = optax.sgd(1.0)
 COUNTING = {"image": Counter(), "transform": None, "optimizer": SGD}
 
 
@@ -286,6 +312,16 @@ def test_values_are_the_objective_before_each_update_and_it_is_maximised():
     assert float(progress.state.params) == 9
     assert int(progress.state.step) == 9
     assert bool(progress.finite)
+
+
+def test_clamped_parameters_stop_at_their_limits():
+    climbing = optax.chain(SGD, optimize.clamp_params(-2.5, 3.5))
+    assert float(count(layer("seen"), [9], optimizer=climbing)[0].state.params) == 3.5
+    np.testing.assert_array_equal(count(-layer("seen"), [5], optimizer=climbing)[1], [0, 1, 2, 2.5, 2.5])
+    with pytest.raises(ValueError, match="between a lower and an upper value, not 1 and 1"):
+        optimize.clamp_params(1, 1)
+    with pytest.raises(ValueError, match="needs the parameters"):
+        climbing.update(jnp.ones(2), climbing.init(jnp.ones(2)))
 
 
 def negative(key, images):
@@ -482,13 +518,19 @@ class Blank:
         pytest.param({"model": lambda images: None}, TypeError, "a model returns a mapping .* None", id="nothing"),
         pytest.param({"model": lambda images: {"a": [images]}}, TypeError, "a model returns a mapping", id="lists"),
         pytest.param(
-            {"image": Blank((4, 4, 3))}, TypeError, r"decodes to float32 \[N, H, W, 3\], .* \[4, 4, 3\]", id="3-D"
+            {"image": Blank((4, 4, 3))}, TypeError, r"decodes to float32 \[N, H, W, 3 or 4\], .* \[4, 4, 3\]", id="3-D"
+        ),
+        pytest.param(
+            {"image": Blank((1, 4, 4, 5))},
+            TypeError,
+            r"decodes to float32 \[N, H, W, 3 or 4\], .* \[1, 4, 4, 5\]",
+            id="5 colours",
         ),
         pytest.param(
             {"image": Blank((1, 4, 4, 4))},
-            TypeError,
-            r"decodes to float32 \[N, H, W, 3\], .* \[1, 4, 4, 4\]",
-            id="4 colours",
+            ValueError,
+            "let the transforms end with lj.transforms.collapse_alpha",
+            id="opacity",
         ),
         pytest.param({"image": Unhashable()}, TypeError, r"image must be hashable.*Unhashable\(\)", id="image"),
         pytest.param(

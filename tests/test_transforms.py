@@ -11,8 +11,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightjax import transforms
-from lightjax.transforms import compose, jitter, pad, random_rotate, random_scale
+from lightjax import cli, transforms
+from lightjax.transforms import (
+    between,
+    collapse_alpha,
+    compose,
+    crop_or_pad,
+    gaussian_blur,
+    jitter,
+    noise,
+    normalize_gradient,
+    pad,
+    random_crop,
+    random_flip,
+    random_rotate,
+    random_scale,
+    same_for_all,
+)
 
 KEY = jax.random.key(0)
 GREY = 0.5
@@ -25,13 +40,28 @@ EVERY = [
     pytest.param(random_rotate([-30, 20]), id="rotate"),
     pytest.param(ROBUST, id="composed"),
 ]
+OTHERS = [
+    pytest.param(random_flip(), id="flip"),
+    pytest.param(random_crop(6, between(0.3, 0.9)), id="crop"),
+    pytest.param(gaussian_blur(between(0.5, 1)), id="blur"),
+    pytest.param(pad(2, "random"), id="random border"),
+    pytest.param(noise(0.1, 0.2), id="noise"),
+]
+SETS = {
+    "LUCID": (224, 236),
+    "LUCENT": (224, 248),
+    "TORCHLIGHT": (224, 224),
+    "LUCID_INVERSION": (224, 230),
+    "LUCID_ATLAS": (224, 224),
+    "MACO": (512, 224),
+}
 
 
 def size_id(size):
     return f"{size[0]}x{size[1]}"
 
 
-def noise(*shape):
+def random_images(*shape):
     return np.random.default_rng(0).random(shape, np.float32)
 
 
@@ -94,7 +124,7 @@ def sample(picture, sources, size, value=GREY):
 @pytest.mark.parametrize("size", SIZES, ids=size_id)
 @pytest.mark.parametrize(("pixels", "value"), [(1, 0.5), (4, 0.25)])
 def test_pad_alone_is_numpys_pad_bit_for_bit(size, pixels, value):
-    images = noise(2, *size, 3)
+    images = random_images(2, *size, 3)
     border = [(0, 0), (pixels, pixels), (pixels, pixels), (0, 0)]
     expected = np.pad(images, border, constant_values=np.float32(value))
     np.testing.assert_array_equal(apply(pad(pixels, value), images), expected)
@@ -122,14 +152,14 @@ def test_jitter_is_a_crop_bit_for_bit_and_takes_every_offset_and_no_other(size, 
     ],
 )
 def test_moves_by_nothing_are_the_identity_bit_for_bit(size, transform):
-    images = noise(2, *size, 3)
+    images = random_images(2, *size, 3)
     np.testing.assert_array_equal(apply(transform, images), images)
 
 
 @pytest.mark.parametrize("quarters", [1, 2, 3])
 @pytest.mark.parametrize("side", [6, 7])
 def test_quarter_turns_are_numpys_rot90_anticlockwise(side, quarters):
-    images = noise(2, side, side, 3)
+    images = random_images(2, side, side, 3)
     expected = np.rot90(images, quarters, axes=(1, 2))
     np.testing.assert_allclose(apply(random_rotate([90 * quarters]), images), expected, atol=5e-6)
 
@@ -137,7 +167,7 @@ def test_quarter_turns_are_numpys_rot90_anticlockwise(side, quarters):
 @pytest.mark.parametrize("size", SIZES, ids=size_id)
 @pytest.mark.parametrize("scale", [2, 0.5, 1.1])
 def test_scale_is_a_bilinear_zoom_about_the_centre(size, scale):
-    images = noise(2, *size, 3)
+    images = random_images(2, *size, 3)
     expected = [sample(picture, [scaled_from(scale, size)], size) for picture in images]
     np.testing.assert_allclose(apply(random_scale([scale]), images), expected, atol=5e-6)
 
@@ -145,14 +175,14 @@ def test_scale_is_a_bilinear_zoom_about_the_centre(size, scale):
 @pytest.mark.parametrize("size", SIZES, ids=size_id)
 @pytest.mark.parametrize("degrees", [10, -45])
 def test_rotation_is_a_bilinear_turn_about_the_centre(size, degrees):
-    images = noise(2, *size, 3)
+    images = random_images(2, *size, 3)
     expected = [sample(picture, [rotated_from(degrees, size)], size) for picture in images]
     np.testing.assert_allclose(apply(random_rotate([degrees]), images), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(7, 9), (8, 8)], ids=size_id)
 def test_a_composed_run_is_one_bilinear_sampling_of_the_composed_map(size):
-    images = noise(6, *size, 2)
+    images = random_images(6, *size, 2)
     large = (size[0] + 4, size[1] + 4)
     middle = (size[0] + 2, size[1] + 2)
     last = (size[0] + 1, size[1] + 1)
@@ -200,7 +230,7 @@ def double(key, images):
 
 
 def test_a_transform_that_is_no_move_keeps_its_place_between_moves():
-    images = noise(2, 4, 5, 3)
+    images = random_images(2, 4, 5, 3)
     border = [(0, 0), (1, 1), (1, 1), (0, 0)]
     inner = 2 * np.pad(images, border, constant_values=GREY)
     expected = np.pad(inner, border, constant_values=GREY)
@@ -221,7 +251,7 @@ def test_two_equal_transforms_in_a_row_draw_for_themselves():
 
 
 def test_pads_of_two_greys_each_keep_their_own():
-    images = noise(1, 3, 3, 1)
+    images = random_images(1, 3, 3, 1)
     expected = images
     for value in (0.0, 1.0):
         expected = np.pad(expected, [(0, 0), (1, 1), (1, 1), (0, 0)], constant_values=value)
@@ -250,12 +280,20 @@ def test_constant_grey_stays_constant(transform):
     np.testing.assert_allclose(result, GREY, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("transform", [EVERY[2], EVERY[4]])
+@pytest.mark.parametrize(
+    "transform",
+    [
+        EVERY[2],
+        EVERY[4],
+        pytest.param(compose(random_flip(1), random_crop((3, 6), between(0.5, 1))), id="flip and crop"),
+        pytest.param(compose(pad(1, "reflect"), gaussian_blur(0.7)), id="reflect and blur"),
+    ],
+)
 def test_gradient_is_the_adjoint_of_the_linear_map_that_finite_differences_find(transform):
     shape = (2, 5, 4, 1)
     with jax.enable_x64(True):
         key = jax.random.key(2)
-        images = noise(*shape).astype(np.float64)
+        images = random_images(*shape).astype(np.float64)
         # The map is affine, so a difference over a whole unit is exact.
         units = np.eye(images.size).reshape(-1, *shape)
         moved = jax.jit(jax.vmap(functools.partial(transform, key)))(np.concatenate([images[None], images + units]))
@@ -266,27 +304,27 @@ def test_gradient_is_the_adjoint_of_the_linear_map_that_finite_differences_find(
     assert np.abs(forward).max() > 0.1
 
 
-@pytest.mark.parametrize("transform", EVERY[1:])
+@pytest.mark.parametrize("transform", [*EVERY[1:], *OTHERS])
 def test_images_of_a_batch_draw_for_themselves(transform):
-    results = apply(transform, np.repeat(noise(1, 8, 7, 2), 12, axis=0))
+    results = apply(transform, np.repeat(random_images(1, 8, 7, 2), 12, axis=0))
     assert len(np.unique(results, axis=0)) > 1
 
 
-@pytest.mark.parametrize("transform", [EVERY[1], EVERY[4]])
+@pytest.mark.parametrize("transform", [EVERY[1], EVERY[4], *OTHERS])
 def test_draw_of_an_image_does_not_depend_on_the_batch(transform):
-    images = noise(12, 8, 7, 2)
+    images = random_images(12, 8, 7, 2)
     np.testing.assert_allclose(apply(transform, images)[:2], apply(transform, images[:2]), atol=1e-6)
 
 
 @pytest.mark.parametrize("transform", EVERY)
 def test_same_key_same_result(transform):
-    images = noise(12, 8, 7, 2)
+    images = random_images(12, 8, 7, 2)
     np.testing.assert_array_equal(apply(transform, images), apply(transform, images))
 
 
-@pytest.mark.parametrize("transform", EVERY[1:])
+@pytest.mark.parametrize("transform", [*EVERY[1:], *OTHERS])
 def test_different_keys_differ(transform):
-    images = noise(12, 8, 7, 2)
+    images = random_images(12, 8, 7, 2)
     assert not np.array_equal(apply(transform, images), apply(transform, images, jax.random.key(1)))
 
 
@@ -294,14 +332,14 @@ TURN = random_rotate([-30, 20])
 
 
 def test_vmap_gives_what_a_loop_gives():
-    images = noise(3, 2, 8, 7, 2)
+    images = random_images(3, 2, 8, 7, 2)
     keys = jax.random.split(KEY, 3)
     expected = [apply(TURN, batch, key) for key, batch in zip(keys, images, strict=True)]
     np.testing.assert_allclose(jax.jit(jax.vmap(TURN))(keys, images), expected, atol=1e-5)
 
 
 def test_jit_gives_what_eager_evaluation_gives():
-    images = noise(2, 8, 7, 2)
+    images = random_images(2, 8, 7, 2)
     np.testing.assert_allclose(apply(TURN, images), TURN(KEY, jnp.asarray(images)), atol=1e-5)
 
 
@@ -312,8 +350,13 @@ def shape_after(transform, size, batch=1, channels=3):
     return result.shape
 
 
-def test_default_turns_224_pixels_into_236():
-    assert shape_after(transforms.DEFAULT, (224, 224)) == (1, 236, 236, 3)
+@pytest.mark.parametrize("name", SETS)
+def test_published_sets_turn_pixels_into_pixels_by_one_resampling(name, monkeypatch):
+    before, after = SETS[name]
+    calls, bilinear = [], transforms._bilinear
+    monkeypatch.setattr(transforms, "_bilinear", lambda *args: calls.append(1) or bilinear(*args))
+    assert shape_after(getattr(transforms, name), (before, before), batch=2) == (2, after, after, 3)
+    assert len(calls) == 1
 
 
 @settings(max_examples=8, deadline=None, derandomize=True, database=None)
@@ -374,6 +417,7 @@ def assert_odds(counts, odds):
 
 
 def test_default_draws_the_scales_and_angles_of_lucid_with_their_odds():
+    assert transforms.DEFAULT is transforms.LUCID
     linear, centre = drawn(transforms.DEFAULT, 10_400, side=33)
     scale = 1 / np.sqrt(np.linalg.det(linear))
     angle = np.rad2deg(np.arctan2(linear[:, 0, 1], linear[:, 0, 0]))
@@ -388,6 +432,55 @@ def test_default_draws_the_scales_and_angles_of_lucid_with_their_odds():
     # A draw of one tells nothing of the others.
     together = np.corrcoef(np.stack([at, angle, *centre.T]))
     assert np.abs(together - np.eye(4)).max() < 5 / np.sqrt(len(at))
+
+
+def scales_and_angles(transform, draws, side=97):
+    linear, _ = drawn(transform, draws, side)
+    return 1 / np.sqrt(np.linalg.det(linear)), np.rad2deg(np.arctan2(linear[:, 0, 1], linear[:, 0, 0]))
+
+
+def test_torchlight_draws_its_ranges_evenly_and_shifts_by_up_to_16_pixels_twice():
+    scale, angle = scales_and_angles(transforms.TORCHLIGHT, 1000)
+    for values, end in ((scale - 1, 0.05), (angle, 5)):
+        assert np.abs(values).max() <= end * 1.001
+        assert_odds(np.histogram(values, 5, (-1.001 * end, 1.001 * end))[0], np.full(5, 0.2))
+    shifts = compose(*(t for t in transforms.TORCHLIGHT.transforms if t in (pad(32, 0), jitter(32))))
+    _, centre = drawn(shifts, 2000, side=97)
+    odds = np.convolve(np.ones(33), np.ones(33)) / 33**2
+    found = np.bincount((centre - 48 + 32).astype(int).ravel(), minlength=65)
+    assert_odds(found.reshape(5, 13).sum(1), odds.reshape(5, 13).sum(1))
+    corners = apply(transforms.TORCHLIGHT, np.ones((200, 40, 40, 1), np.float32))[:, 0, 0, 0]
+    assert (corners == 0).any()
+    assert ((corners >= 0) & (corners <= 1)).all()
+
+
+def test_lucent_draws_as_lucid_and_only_keeps_the_size():
+    assert transforms.LUCENT.transforms[1:4] == transforms.LUCID.transforms[1:4]
+    _, centre = drawn(compose(pad(16), jitter(8), pad(2), jitter(4)), 1000, side=33)
+    assert shape_after(transforms.LUCENT, (100, 60)) == (1, 124, 84, 3)
+    # Without scale and rotation the centre moves by up to 4 and 2 pixels either way, and not on average.
+    assert np.abs(centre - 16).max() == 6
+    assert np.abs((centre - 16).mean()) < 5 * np.sqrt((80 + 24) / 12 / 2000)
+
+
+def test_inversion_and_atlas_sets_have_the_choices_of_lucid():
+    scales, angles = transforms.LUCID_INVERSION.transforms[2:4]
+    assert sorted(scales.scales) == [0.9, 0.95, 1, 1, 1, 1, 1.05, 1.1]
+    assert sorted(angles.degrees) == sorted([*range(-5, 5), *[0] * 5])
+    assert [t.pixels for t in transforms.LUCID_INVERSION.transforms if hasattr(t, "pixels")] == [8, 8, 2]
+    scales, angles = transforms.LUCID_ATLAS.transforms[6:8]
+    np.testing.assert_allclose(scales.scales, 0.998 ** np.arange(20, 40))
+    assert min(scales.scales) > 0.924
+    counts = np.bincount(np.array(angles.degrees, int) + 20, minlength=41)
+    np.testing.assert_array_equal(counts[[0, 9, 10, 14, 15, 20, 24, 25, 29, 30, 39]], [1, 1, 2, 2, 3, 8, 3, 2, 2, 1, 1])
+    assert counts.sum() == 40 + 20 + 10 + 5
+    assert [t.pixels for t in transforms.LUCID_ATLAS.transforms if hasattr(t, "pixels")] == [16, 4, 4, 8, 8, 8, 2, 1]
+
+
+def test_maco_has_the_numbers_of_xplique():
+    crop, perturb = transforms.MACO.transforms
+    assert (crop.height, crop.width, crop.sides, crop.spread) == (224, 224, between(0.05, 0.5), 0.15)
+    assert perturb == noise(normal=0.08, uniform=0.04)
 
 
 def test_two_jitters_of_the_default_shift_by_0_to_12_pixels():
@@ -411,6 +504,264 @@ def test_two_jitters_of_the_default_shift_by_0_to_12_pixels():
 def test_a_repeated_choice_is_more_likely(transform, linear):
     found = drawn(transform, 600, side=15)[0][:, 0, 0]
     assert_odds([np.isclose(found, value, atol=1e-4).sum() for value in linear], list(linear.values()))
+
+
+# Borders
+
+
+@pytest.mark.parametrize("pixels", [0, 2, 6])
+def test_a_reflected_border_is_numpys_and_mirrors_opacity_too(pixels):
+    images = random_images(2, 5, 7, 4)
+    border = [(0, 0), (pixels, pixels), (pixels, pixels), (0, 0)]
+    np.testing.assert_array_equal(apply(pad(pixels, "reflect"), images), np.pad(images, border, mode="reflect"))
+
+
+def test_a_random_border_has_one_grey_for_each_picture_and_draw():
+    images = random_images(50, 4, 5, 3)
+    result = apply(pad(2, "random"), images)
+    np.testing.assert_array_equal(result[:, 2:-2, 2:-2], images)
+    outside = np.ones((8, 9), bool)
+    outside[2:-2, 2:-2] = False
+    greys = result[:, outside].reshape(50, -1)
+    np.testing.assert_array_equal(greys, np.repeat(greys[:, :1], greys.shape[1], axis=1))
+    assert len(np.unique(greys[:, 0])) == 50
+    assert 0 <= greys.min() < 0.2 < 0.8 < greys.max() < 1
+
+
+@pytest.mark.parametrize("other", [random_rotate([45]), random_scale([0.3]), crop_or_pad(15)], ids=str)
+def test_moves_show_the_grey_of_the_last_pad(other):
+    images = np.ones((1, 9, 9, 1), np.float32)
+    for transform, grey in (
+        (compose(pad(1, 0.25), other), 0.25),
+        (compose(pad(1, 0.25), double, other), 0.25),
+        (compose(pad(1, 0.25), pad(1, 0.0), other), 0.0),
+    ):
+        assert apply(transform, images)[0, 0, 0, 0] == grey
+
+
+@pytest.mark.parametrize("size", [(9, 4), (5, 5), (4, 9), (6, 7)], ids=size_id)
+def test_crop_or_pad_keeps_the_middle_and_an_odd_pixel_goes_at_the_end(size):
+    before = (6, 7)
+    images = random_images(2, *before, 3)
+    plane = np.full((2, 40, 40, 3), GREY, np.float32)
+    plane[:, 10 : 10 + before[0], 10 : 10 + before[1]] = images
+    # As tf.image.resize_with_crop_or_pad: half the difference, rounded towards zero.
+    corner = [10 + int((b - a) / 2) for b, a in zip(before, size, strict=True)]
+    expected = plane[:, corner[0] : corner[0] + size[0], corner[1] : corner[1] + size[1]]
+    np.testing.assert_array_equal(apply(crop_or_pad(size), images), expected)
+
+
+# Flips and crops
+
+
+def test_a_flip_exchanges_left_and_right_bit_for_bit_with_its_probability():
+    images = random_images(2, 5, 8, 3)
+    np.testing.assert_array_equal(apply(random_flip(1), images), images[:, :, ::-1])
+    np.testing.assert_array_equal(apply(random_flip(0), images), images)
+    np.testing.assert_array_equal(apply(compose(random_flip(1), random_flip(1)), images), images)
+    np.testing.assert_array_equal(
+        apply(compose(pad(1), random_flip(1)), images), apply(compose(random_flip(1), pad(1)), images)
+    )
+    flipped = apply(random_flip(0.3), np.repeat(images[:1], 1000, axis=0))[:, 0, 0, 0] != images[0, 0, 0, 0]
+    assert_odds([flipped.sum(), (~flipped).sum()], [0.3, 0.7])
+
+
+def coordinates(number, height, width):
+    """Images of their own (row, column), so that samples tell where they were taken."""
+    grid = np.stack(np.meshgrid(np.arange(height), np.arange(width), indexing="ij"), axis=-1)
+    return np.broadcast_to(grid.astype(np.float32), (number, height, width, 2))
+
+
+@pytest.mark.parametrize(("picture", "size"), [((31, 50), (8, 8)), ((60, 30), (11, 21))], ids=str)
+def test_crops_are_boxes_of_the_shape_of_the_result_and_lie_inside(picture, size):
+    results = apply(random_crop(size, between(0.2, 0.7), spread=0.3), coordinates(400, *picture))
+    first, last = results[:, 0, 0], results[:, -1, -1]
+    # Evenly spaced samples, as far apart along rows as along columns.
+    for axis, other in ((0, 1), (1, 0)):
+        along = np.moveaxis(results[..., axis], 1 + axis, 1)[:, :, 0]
+        steps = (last - first)[:, axis] / (size[axis] - 1)
+        np.testing.assert_allclose(np.diff(along, axis=1), np.repeat(steps[:, None], size[axis] - 1, axis=1), atol=1e-4)
+        np.testing.assert_allclose(steps, (last - first)[:, other] / (size[other] - 1), atol=1e-4)
+    assert first.min() > -1e-4
+    assert (last.max(0) < np.array(picture) - 1 + 1e-4).all()
+    sides = ((last - first) / (np.array(picture) - 1)).max(1)
+    assert 0.2 - 1e-5 <= sides.min() < 0.25
+    assert 0.65 < sides.max() <= 0.7 + 1e-5
+
+
+def test_centres_of_crops_are_normal_about_the_middle():
+    results = apply(random_crop(3, 0.1, spread=0.1), coordinates(1000, 41, 81))
+    centre = results[:, 1, 1] / np.array([40, 80])
+    np.testing.assert_allclose(centre.mean(0), 0.5, atol=5 * 0.1 / np.sqrt(1000))
+    np.testing.assert_allclose(centre.std(0), 0.1, atol=5 * 0.1 / np.sqrt(2000))
+    assert np.abs(np.corrcoef(centre.T)[0, 1]) < 5 / np.sqrt(1000)
+    middle = apply(random_crop(3, 0.5, spread=0), coordinates(1, 41, 81))[0]
+    np.testing.assert_allclose(middle[:, 1], [[10, 40], [20, 40], [30, 40]], atol=1e-4)
+
+
+def test_the_largest_crop_is_the_picture_and_a_crop_joins_a_run():
+    images = random_images(2, 6, 7, 3)
+    np.testing.assert_array_equal(apply(random_crop((6, 7), 1), images), images)
+    # Of every second pixel, after a border that the crop takes off again.
+    thinned = apply(compose(random_flip(1), random_crop((3, 4), 1)), images[:, :5])
+    np.testing.assert_allclose(thinned, images[:, :5:2, ::-2], atol=1e-6)
+
+
+# Blur and noise
+
+
+def gaussian(sigma, radius):
+    weights = np.exp(-(np.arange(-radius, radius + 1.0) ** 2) / (2 * sigma**2))
+    return weights / weights.sum()
+
+
+@pytest.mark.parametrize(("sigma", "radius"), [(0.4, 2), (1.2, 4)])
+def test_blur_is_numpys_convolution_with_repeated_edges(sigma, radius):
+    images = random_images(2, 6, 9, 4)
+    wide = np.pad(images.astype(float), [(0, 0), (radius, radius), (radius, radius), (0, 0)], mode="edge")
+    for axis in (1, 2):
+        wide = np.apply_along_axis(np.convolve, axis, wide, gaussian(sigma, radius), "valid")
+    np.testing.assert_allclose(apply(gaussian_blur(sigma), images), wide, atol=1e-6)
+
+
+def test_blur_of_an_impulse_is_a_kernel_of_a_drawn_width():
+    impulse = np.zeros((60, 13, 13, 1), np.float32)
+    impulse[:, 6, 6] = 1
+    kernels = apply(gaussian_blur(between(0.8, 2)), impulse)[..., 0]
+    # The ratio of neighbours at the peak tells the width; the kernel is as wide as the widest needs.
+    sigmas = np.sqrt(1 / (2 * np.log(kernels[:, 6, 6] / kernels[:, 6, 7])))
+    for kernel, sigma in zip(kernels, sigmas, strict=True):
+        np.testing.assert_allclose(kernel, np.outer(*[gaussian(sigma, 6)] * 2), atol=1e-5)
+    assert 0.8 <= sigmas.min() < 0.95
+    assert 1.85 < sigmas.max() <= 2
+
+
+@pytest.mark.parametrize("sigma", [0.3, between(1, 3)], ids=str)
+def test_blur_keeps_a_constant(sigma):
+    np.testing.assert_allclose(apply(gaussian_blur(sigma), np.full((2, 5, 7, 2), 0.7, np.float32)), 0.7, atol=1e-6)
+
+
+def test_noise_has_the_amounts_it_says_and_leaves_opacity_alone():
+    images = random_images(4, 40, 50, 4)
+    normal = (apply(noise(normal=0.2), images) - images)[..., :3]
+    uniform = (apply(noise(uniform=0.3), images) - images)[..., :3]
+    both = apply(noise(normal=0.2, uniform=0.3), images)
+    count = normal.size
+    np.testing.assert_allclose([normal.mean(), uniform.mean()], 0, atol=5 * 0.2 / np.sqrt(count))
+    np.testing.assert_allclose(normal.std(), 0.2, rtol=5 / np.sqrt(2 * count))
+    np.testing.assert_allclose((normal**4).mean() / 0.2**4, 3, atol=0.15)
+    assert 0.299 < np.abs(uniform).max() < 0.3 + 1e-6
+    np.testing.assert_allclose(uniform.std(), 0.3 / np.sqrt(3), rtol=0.02)
+    np.testing.assert_allclose((both - images)[..., :3], normal + uniform, atol=1e-6)
+    assert np.abs(np.corrcoef(normal.reshape(4, -1)) - np.eye(4)).max() < 5 / np.sqrt(count / 4)
+    np.testing.assert_array_equal(both[..., 3], images[..., 3])
+
+
+# Gradients and opacity
+
+
+def test_normalized_gradients_keep_their_direction_and_have_their_length():
+    images, slope = random_images(3, 4, 5, 2), random_images(3, 4, 5, 2) - 0.3
+    slope[1] = 0
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def value_and_gradient(transform, images):
+        return jax.value_and_grad(lambda images: (transform(KEY, images) * slope).sum())(images)
+
+    for transform, lengths in ((normalize_gradient(), [1, 1, 1]), (normalize_gradient([2, 3, -0.5]), [2, 3, -0.5])):
+        value, gradient = value_and_gradient(transform, images)
+        np.testing.assert_allclose(value, (images * slope).sum(), rtol=1e-5)
+        assert not np.asarray(gradient[1]).any()
+        for i in (0, 2):
+            np.testing.assert_allclose(gradient[i], lengths[i] * slope[i] / np.linalg.norm(slope[i]), atol=1e-6)
+        lanes = jax.vmap(value_and_gradient, in_axes=(None, 0))(transform, images[None])[1]
+        np.testing.assert_allclose(lanes[0], gradient, atol=1e-6)
+    with pytest.raises(ValueError, match="2 lengths of a gradient do not go with 3 images"):
+        shape_after(normalize_gradient([1, 2]), (4, 4), batch=3)
+
+
+def test_a_picture_over_a_colour_is_mixed_by_its_opacity():
+    images = random_images(2, 4, 5, 4)
+    alpha = images[..., 3:].astype(float)
+    for colour in (0.25, (0.1, 0.5, 0.9)):
+        expected = alpha * images[..., :3] + (1 - alpha) * np.asarray(colour)
+        np.testing.assert_allclose(apply(collapse_alpha(colour), images), expected, atol=1e-6)
+
+
+OVER_NOISE = collapse_alpha()
+
+
+def test_random_backgrounds_are_smooth_and_each_picture_has_its_own():
+    images = np.repeat(random_images(1, 32, 30, 4), 6, axis=0)
+
+    def over(alpha, transform=OVER_NOISE, key=KEY):
+        images[..., 3] = alpha
+        return apply(transform, images, key)
+
+    behind = over(0)
+    np.testing.assert_array_equal(over(1), images[..., :3])
+    np.testing.assert_allclose(over(0.25), 0.25 * images[..., :3] + 0.75 * behind, atol=1e-6)
+    assert 0 <= behind.min() < behind.max() <= 1
+    assert len(np.unique(behind, axis=0)) == 6
+    assert np.abs(behind - over(0, key=jax.random.key(1))).max() > 0.1
+    np.testing.assert_allclose(apply(OVER_NOISE, images[:2]), behind[:2], atol=1e-6)
+
+    # Neighbours are alike in natural images, more so with more decay, and differ less with a smaller deviation.
+    def neighbours(images):
+        return np.corrcoef(images[:, :, 1:].ravel(), images[:, :, :-1].ravel())[0, 1]
+
+    assert 0.5 < neighbours(behind) < neighbours(over(0, collapse_alpha(decay=2))) < 1
+    assert over(0, collapse_alpha(sd=0.1)).std() < 0.5 * behind.std()
+
+
+@pytest.mark.parametrize(
+    ("transform", "over_black"),
+    [
+        pytest.param(ROBUST, compose(pad(2, 0), *ROBUST.transforms[1:]), id="composed"),
+        pytest.param(random_scale(0.5), compose(pad(0, 0), random_scale(0.5)), id="scale"),
+        pytest.param(pad(2, 0.75), pad(2, 0), id="pad"),
+    ],
+)
+def test_opacity_moves_with_the_colours_and_is_nothing_beyond_the_edge(transform, over_black):
+    images = random_images(3, 7, 8, 4)
+    result = apply(transform, images)
+    np.testing.assert_allclose(result[..., :3], apply(transform, images[..., :3]), atol=1e-6)
+    np.testing.assert_allclose(result[..., 3:], apply(over_black, images[..., 3:]), atol=1e-6)
+
+
+# One draw for a batch
+
+
+@pytest.mark.parametrize("transform", [ROBUST, noise(1), pad(1, "random"), collapse_alpha()], ids=str)
+def test_the_same_draw_for_all_is_that_of_the_first(transform):
+    images = np.repeat(random_images(1, 7, 8, 4), 5, axis=0)
+    results = apply(same_for_all(transform), images)
+    alone = apply(transform, images[:1])
+    np.testing.assert_allclose(results, np.repeat(alone, 5, axis=0), atol=1e-5)
+    assert not np.array_equal(results, apply(same_for_all(transform), images, jax.random.key(1)))
+
+
+NEW = [
+    pad(2, "reflect"),
+    crop_or_pad((5, 6)),
+    random_flip(0.25),
+    random_crop((8, 9), [0.25, 0.5]),
+    random_scale(between(0.5, 2)),
+    gaussian_blur(between(1, 2)),
+    noise(0.1, 0.2),
+    normalize_gradient([1, 2]),
+    collapse_alpha(),
+    collapse_alpha((0, 0.5, 1)),
+    same_for_all(compose(jitter(2), random_rotate(3))),
+    *(getattr(transforms, name) for name in SETS),
+]
+
+
+@pytest.mark.parametrize("transform", NEW, ids=str)
+def test_transforms_can_be_read_back_from_what_they_print(transform):
+    again = cli._rebuild(repr(transform), transforms)
+    assert again == transform
+    assert hash(again) == hash(transform)
 
 
 def test_equal_settings_are_equal_and_hash_equal():
@@ -439,6 +790,9 @@ def test_different_settings_and_orders_are_unequal():
         compose(pad(2), jitter(2)),
         compose(jitter(2), pad(2)),
         compose(),
+        *NEW,
+        random_scale(between(1, 2)),
+        pad(2, "random"),
     ]
     assert len(set(different)) == len(different)
 
@@ -469,9 +823,54 @@ def test_wrong_grey_is_refused_and_named(value):
         pytest.param(random_rotate, [], "degrees are finite angles, at least one", id="no angle"),
         pytest.param(random_rotate, [np.nan], "degrees are finite angles", id="angle nan"),
         pytest.param(random_rotate, [0, np.inf], "degrees are finite angles", id="angle inf"),
+        pytest.param(gaussian_blur, [], "sigmas are positive, at least one", id="no sigma"),
+        pytest.param(gaussian_blur, [0], "sigmas are positive", id="sigma 0"),
+        pytest.param(normalize_gradient, [], "lengths of a gradient are finite numbers", id="no length"),
+        pytest.param(normalize_gradient, [1, np.nan], "lengths of a gradient are finite numbers", id="length nan"),
+        pytest.param(functools.partial(random_crop, 4), [], "sides of a box are fractions", id="no side"),
+        pytest.param(functools.partial(random_crop, 4), [0.5, 1.1], "sides of a box are fractions", id="side 1.1"),
     ],
 )
 def test_wrong_choices_are_refused_and_named(factory, choices, message):
     with pytest.raises(ValueError, match=message) as error:
         factory(choices)
     assert repr(tuple(float(c) for c in choices)) in str(error.value)
+
+
+def refused(factory, message, *args, **kwargs):
+    return pytest.param(factory, args, kwargs, message, id=message)
+
+
+@pytest.mark.parametrize(
+    ("factory", "args", "kwargs", "message"),
+    [
+        refused(between, "lower and an upper finite end, not 2 and 1", 2, 1),
+        refused(between, "lower and an upper finite end, not 0 and inf", 0, np.inf),
+        refused(random_scale, r"scales are positive factors.*Between\(low=-1.0, high=1.0\)", between(-1, 1)),
+        refused(random_crop, r"sides of a box .* Between\(low=0.0, high=0.5\)", 8, between(0, 0.5)),
+        refused(random_crop, "at least 2 pixels .* not 1 and 0.15", 1),
+        refused(random_crop, "spread from 0 on, not 4 and -1", 4, spread=-1),
+        refused(random_crop, r"size is a positive number", (0, 4)),
+        refused(crop_or_pad, r"size is a positive number", "4"),
+        refused(pad, "'reflect' or 'random', not 'mirror'", 2, "mirror"),
+        refused(random_flip, r"a probability is in \[0, 1\], not 1.5", 1.5),
+        refused(random_flip, r"a probability is in \[0, 1\], not nan", np.nan),
+        refused(noise, "noise is from 0 on, normal or uniform or both, not 0.0 and 0.0"),
+        refused(noise, "noise is from 0 on.* not -0.1 and 0.0", -0.1),
+        refused(collapse_alpha, r"a colour is .* not 1.5", 1.5),
+        refused(collapse_alpha, r"a colour is .* not \(1, 0\)", (1, 0)),
+        refused(collapse_alpha, "sd is a positive number, not 0", sd=0),
+        refused(collapse_alpha, "decay is a finite number, not inf", decay=np.inf),
+    ],
+)
+def test_wrong_settings_are_refused_and_named(factory, args, kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        factory(*args, **kwargs)
+
+
+def test_what_is_no_transform_or_has_no_opacity_is_refused():
+    for combine in (compose, same_for_all):
+        with pytest.raises(TypeError, match="a transform is a function of a key and images, not 3"):
+            combine(3)
+    with pytest.raises(ValueError, match="opacity is the fourth channel of images, but these have 3"):
+        shape_after(collapse_alpha(), (4, 4))

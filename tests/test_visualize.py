@@ -19,7 +19,7 @@ from PIL import Image
 
 import lightjax as lj
 from lightjax import imageio, optimize
-from lightjax.images import PixelImage
+from lightjax.images import Canvas, Pixels
 from tests.parity import reference
 
 visualize = importlib.import_module("lightjax.visualize")  # its name in the package is the function
@@ -130,6 +130,84 @@ def test_where_chunks_end_does_not_change_a_byte(monkeypatch):
     jax.clear_caches()
     np.testing.assert_array_equal(reference.images, again.images)
     np.testing.assert_array_equal(reference.values, again.values)
+
+
+# Callbacks
+
+
+@pytest.mark.parametrize(
+    ("every", "steps", "expected"),
+    [(5, 12, [5, 10, 12]), (6, 12, [6, 12]), (50, 12, [12]), ((7, 0, 3, 7), 12, [0, 3, 7]), ((), 12, []), (1, 0, [0])],
+    ids=str,
+)
+def test_a_callback_sees_what_a_shorter_render_returns(every, steps, expected):
+    seen = []
+    final = render(steps=steps, snapshots=(2,) if steps else (), callback=seen.append, every=every)
+    assert [len(result.values) for result in seen] == expected
+    for result in seen:
+        alone = render(steps=len(result.values), snapshots=[s for s in (2,) if s <= len(result.values)])
+        np.testing.assert_array_equal(result.images, alone.images)
+        np.testing.assert_array_equal(result.values, alone.values)
+        assert result.settings == alone.settings
+        assert list(result.snapshots) == list(alone.snapshots)
+    assert not final.stopped
+    assert final.settings["steps"] == steps
+
+
+def test_callbacks_change_no_byte_and_compile_nothing():
+    traces = []
+
+    def counted(images):
+        traces.append(images.shape)
+        return plain(images)
+
+    quiet = render(model=counted, steps=30, snapshots=(4,))
+    before = len(traces)
+    for every in (1, 7, (3, 4, 29)):
+        loud = render(model=counted, steps=30, snapshots=(4,), callback=lambda result: None, every=every)
+        np.testing.assert_array_equal(loud.images, quiet.images)
+        np.testing.assert_array_equal(loud.values, quiet.values)
+        np.testing.assert_array_equal(loud.snapshots[4], quiet.snapshots[4])
+        assert loud.settings == quiet.settings
+    assert len(traces) - before == 3  # the checks of shapes
+
+
+def test_a_callback_stops_a_render_by_a_true_answer():
+    result = render(steps=40, snapshots=(3, 30), callback=lambda result: result.values[-1] > result.values[0], every=4)
+    made = len(result.values)
+    assert made in range(4, 40, 4)
+    assert result.stopped
+    assert not result.interrupted
+    assert result.settings["stopped"] == made
+    assert list(result.snapshots) == [3]
+    assert "(stopped)" in repr(result)
+    np.testing.assert_array_equal(result.images, render(steps=made).images)
+    last = render(steps=8, callback=lambda result: len(result.values) == 8, every=4)
+    assert not last.stopped
+    assert "stopped" not in last.settings
+
+
+def test_what_a_callback_raises_comes_out_and_ctrl_c_in_it_is_ctrl_c():
+    def fails(result):
+        raise ZeroDivisionError(f"after {len(result.values)}")
+
+    with pytest.raises(ZeroDivisionError, match="after 3"):
+        render(callback=fails, every=3)
+
+    def interrupts(result):
+        raise KeyboardInterrupt
+
+    result = render(callback=interrupts, every=(5,))
+    assert result.interrupted
+    assert len(result.values) == result.settings["interrupted"] == 5
+    np.testing.assert_array_equal(result.images, render(steps=5).images)
+
+
+def test_several_views_of_each_step_are_as_good_and_are_recorded():
+    many = render(views=3, steps=40)
+    assert many.settings["views"] == 3
+    assert many.values[-1] > many.values[0] + 0.01
+    assert np.abs(many.images - render(steps=40).images).max() > 0.01
 
 
 def test_same_seed_same_picture_and_another_seed_another():
@@ -257,7 +335,7 @@ def test_an_exploding_picture_is_caught_before_it_is_lost():
     assert np.isfinite(error.value.result.images).all()
 
 
-class TooBright(PixelImage):
+class TooBright(Canvas):
     """An image that leaves its range."""
 
     def decode(self, params):
@@ -299,6 +377,17 @@ def raises(exception, match, objective="layer1:3", **settings):
         raises(ValueError, "steps and snapshots are whole numbers", steps=-1),
         raises(ValueError, "steps and snapshots are whole numbers", steps=2.5),
         raises(ValueError, "snapshot after 13 steps", snapshots=(13,)),
+        raises(ValueError, "views is a whole number of draws", views=0),
+        raises(ValueError, "views is a whole number of draws", views=2.0),
+        raises(ValueError, "2 views of a picture are all the same", views=2, transforms=None),
+        raises(TypeError, "a callback is a function", callback=3),
+        raises(ValueError, "every is a number of steps from 1 on", callback=print, every=0),
+        raises(ValueError, "every is a number of steps from 1 on", callback=print, every=2.5),
+        raises(ValueError, "a call after 13 steps needs more", callback=print, every=(1, 13)),
+        raises(ValueError, "steps and calls are whole numbers", callback=print, every=(-1,)),
+        raises(
+            TypeError, r"a schedule goes into .* optax.adam\(schedule\)", optimizer=optax.cosine_decay_schedule(1, 9)
+        ),
         raises(ValueError, "seed is a whole number", seed=-1),
         raises(ValueError, "size is a positive number", size=0),
         raises(ValueError, "size is a positive number", size=(3, 4, 5)),
@@ -313,7 +402,12 @@ def raises(exception, match, objective="layer1:3", **settings):
         raises(TypeError, "snapshots are several numbers", snapshots=3),
         raises(TypeError, "an image has two functions", image=3, size=224),
         raises(TypeError, "transforms are a function", transforms=3),
-        raises(ValueError, r"values in \[0, 1\]", size=224, image=TooBright(SIZE, SIZE, 1, 0.01, True)),
+        raises(
+            ValueError,
+            r"values in \[0, 1\]",
+            size=224,
+            image=TooBright(SIZE, SIZE, 1, Pixels(0.01), "rgb", "sigmoid", False),
+        ),
         raises(TypeError, "a model must be hashable", model=Unhashable()),
         raises(TypeError, r"call its eval\(\) first", model=InTraining(nnx.Rngs(0))),
         raises(lj.WeightsError, "no model or weights file", model="googlenet.safetensors"),
@@ -444,7 +538,7 @@ def test_shallow_objectives_cost_less(googlenet):
     def flops(spec):
         image, transform = lj.fourier_image(224), lj.transforms.DEFAULT
         state = optimize.init(jax.random.key(0), image, visualize.adam(0.05))
-        arrays, structure = optimize._partition(googlenet)
+        arrays, structure = optimize._partition((googlenet, image, transform))
         lowered = optimize._advance.lower(
             state,
             arrays,
@@ -452,8 +546,6 @@ def test_shallow_objectives_cost_less(googlenet):
             jax.random.key(0),
             np.int32(1),
             structure,
-            image,
-            transform,
             visualize.adam(0.05),
             "torchlight",
         )

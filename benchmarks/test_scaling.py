@@ -1,0 +1,69 @@
+"""How cost grows: time over batch, jobs and pixels, memory over batch: `pytest benchmarks/test_scaling.py`.
+
+All on channel 97 of mixed4a. Rounds of the sizes follow each other closely; read ratios within one run.
+"""
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import jax
+import pytest
+
+import lightjax as lj
+from benchmarks.test_speed import googlenet, lightjax_steps
+
+STEPS = 4
+
+
+@pytest.mark.parametrize("batch", [1, 2, 4, 8, 16])
+def test_batch(benchmark, googlenet_file, batch):
+    """Time of one step of a batch that is optimised together, per picture."""
+    benchmark.group = "scaling"
+    benchmark.extra_info["per"] = STEPS * batch
+    steps = lightjax_steps("mixed4a", 97, image=lj.fourier_image(224, batch=batch), steps=STEPS)
+    benchmark.pedantic(steps, rounds=7, warmup_rounds=1)
+
+
+@pytest.mark.parametrize("size", [128, 176, 224, 320, 512])
+def test_pixels(benchmark, googlenet_file, size):
+    """Time of one step of one picture, per pixel that the network sees (12 more along each side than `size`)."""
+    benchmark.group = "scaling"
+    benchmark.extra_info["per"] = STEPS * (size + 12) ** 2 / 236**2
+    steps = lightjax_steps("mixed4a", 97, image=lj.fourier_image(size), steps=STEPS)
+    benchmark.pedantic(steps, rounds=7, warmup_rounds=1)
+
+
+@pytest.mark.parametrize("jobs", [1, 8, 32])
+def test_jobs(benchmark, googlenet_file, jobs):
+    """Time of independent jobs in one program, per job."""
+    benchmark.group = "scaling"
+    benchmark.extra_info["per"] = STEPS * jobs
+    model, objective = googlenet(), lj.channel("mixed4a", jax.numpy.arange(jobs))
+
+    def render():
+        for _ in lj.visualize_many(objective, model=model, steps=STEPS, progress=False):
+            pass
+
+    benchmark.pedantic(render, rounds=5, warmup_rounds=1)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 4, 8])
+def test_memory(benchmark, googlenet_file, batch):
+    """Largest resident memory of a process that renders a batch at 224 pixels, in megabytes."""
+    benchmark.group = "memory"
+    code = f"""
+        import json, resource, lightjax as lj
+        image = lj.fourier_image(224, batch={batch})
+        lj.visualize("mixed4a:97", model="bvlc_googlenet", image=image, steps=4, progress=False)
+        print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    found = []
+
+    def render():
+        found.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+
+    benchmark.pedantic(render, rounds=1, warmup_rounds=1)
+    benchmark.extra_info["megabytes"] = found[-1]

@@ -1,0 +1,142 @@
+"""The page of a gallery: one HTML file that shows a folder of pictures, from disk or from any web server.
+
+Style, script and data are inside it, because a page opened from disk cannot fetch anything, and so that it is written
+whole or not at all; the pictures stay beside it. Jinja2 escapes whatever comes from names and files, and a content
+security policy lets no script run but the page's own.
+"""
+
+import base64
+import hashlib
+import importlib.resources
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import jinja2
+import markupsafe
+
+from lightjax import files
+
+KINDS = ("positive", "negative", "diverse")
+"""What a picture of a channel may be: it excites it, inhibits it, or excites it in another way."""
+
+
+def write(folder: Path, *, title: str, settings: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> Path:
+    """Write the page of a gallery into its folder; the same arguments give the same bytes.
+
+    Args:
+      folder: Where the pictures are.
+      title: What the gallery is called.
+      settings: What all pictures were made with, in plain types, in the order in which to show it. The axis of the
+        curves ends at "steps", if there is one.
+      entries: One mapping for each channel, with
+
+        - "layer" and "channel": its name and its number;
+        - "pictures": at least one `{"kind", "file", "values"}`, whose kind is one of `KINDS`, whose file is a path
+          relative to `folder` with forward slashes, and whose values are the course of the objective, first to last.
+          The first positive picture stands for the channel in the grid;
+        - "command": what makes them again;
+        - "examples", which may be missing: pictures of a data set that excite it, `{"file", "value", "source"}`;
+        - "label", which may be missing: a name, as classes have.
+
+        Layers are shown in the order in which they first come, channels in theirs.
+
+    Returns:
+      The page, `folder/index.html`.
+
+    Raises:
+      ValueError: If an entry has no pictures, a kind that is none, or a channel that another entry has.
+      OSError: If it cannot be written; an older page then stays as it was.
+    """
+    layers: dict[str, dict[int, Mapping[str, Any]]] = {}
+    for entry in entries:
+        channels = layers.setdefault(entry["layer"], {})
+        name = f"{entry['layer']}:{entry['channel']}"
+        if entry["channel"] in channels:
+            raise ValueError(f"{name} is in the gallery twice")
+        if not entry["pictures"]:
+            raise ValueError(f"{name} has no pictures")
+        for picture in entry["pictures"]:
+            if picture["kind"] not in KINDS:
+                raise ValueError(f"a picture of {name} is {picture['kind']!r}, which is none of {', '.join(KINDS)}")
+        channels[entry["channel"]] = entry
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("lightjax", "assets"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    script = _asset("page.js")
+    text = environment.get_template("page.html").render(
+        title=title,
+        settings=[(name, _plain(value)) for name, value in settings.items()],
+        steps=_plain(settings.get("steps", "")),
+        layers=[_layer(name, [channels[i] for i in sorted(channels)]) for name, channels in layers.items()],
+        style=_asset("page.css"),
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+    path = Path(folder) / "index.html"
+    files.write_whole(path, text.encode())
+    return path
+
+
+def _layer(name: str, entries: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the template shows of a layer. A slash within its name is encoded, so that links have one meaning."""
+    link = f"#{quote(name, safe='')}"
+    return {
+        "name": name,
+        "link": link,
+        "tiles": [
+            {
+                "channel": entry["channel"],
+                "label": entry.get("label", ""),
+                "link": f"{link}/{entry['channel']}",
+                "source": quote(_thumbnail(entry["pictures"])),
+            }
+            for entry in entries
+        ],
+        "details": {str(entry["channel"]): _details(entry) for entry in entries},
+    }
+
+
+def _thumbnail(pictures: Sequence[Mapping[str, Any]]) -> str:
+    return min(pictures, key=lambda picture: KINDS.index(picture["kind"]))["file"]
+
+
+def _details(entry: Mapping[str, Any]) -> dict[str, Any]:
+    pictures = [{**picture, "values": [_rounded(v) for v in picture["values"]]} for picture in entry["pictures"]]
+    examples = [{**example, "value": _rounded(example["value"])} for example in entry.get("examples", ())]
+    return {"pictures": pictures, "command": entry["command"]} | ({"examples": examples} if examples else {})
+
+
+def _rounded(value: float) -> float | None:
+    """A number to the digits that are shown; None, which JSON knows, for one that is not finite."""
+    return float(f"{value:.4g}") if math.isfinite(value) else None
+
+
+def _plain(value: Any) -> str:
+    """A setting as a person would write it."""
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:g}"
+        case str():
+            return value
+        case list() | tuple():
+            return ", ".join(_plain(v) for v in value) or "none"
+        case _:
+            return json.dumps(value) if isinstance(value, dict) else str(value)
+
+
+def _asset(name: str) -> markupsafe.Markup:
+    """One of our own files, to be put into the page as it stands."""
+    return markupsafe.Markup(importlib.resources.files("lightjax").joinpath("assets", name).read_text("utf-8"))
