@@ -863,7 +863,7 @@ def _alpha(activations: Activations, batch) -> Array:
     x = _with_positions(_pictures(activations, "input", batch), "input")
     if x.shape[-1] != 4:
         raise ValueError(
-            f"the picture has {x.shape[-1]} channels, and none for its opacity, the fourth: choose an image with alpha=True"
+            f"the picture has {x.shape[-1]} channels, and no fourth one for its opacity: choose an image with alpha=True"
         )
     return x[..., 3:]
 
