@@ -355,7 +355,7 @@ def _settings_of(settings: dict, file: Path) -> dict:
         moves = None if settings["transforms"] == "None" else _rebuild(settings["transforms"], transforms)
         optimizer = re.fullmatch(r"adam\((.+)\)", settings["optimizer"])
         parts = {
-            "objective": not settings["objective"].startswith("objective("),
+            "objective": _readable(settings["objective"]),
             "image": image is not None,
             "transforms": moves is not None or settings["transforms"] == "None",
             "optimizer": optimizer is not None,
@@ -382,6 +382,16 @@ def _settings_of(settings: dict, file: Path) -> dict:
         }
     except KeyError as error:
         raise ValueError(f"{file} was made by another version of lightjax: its settings lack {error}") from error
+
+
+def _readable(objective: str) -> bool:
+    """Whether an objective was written out whole, without functions or long arrays."""
+    from lightjax import parse
+
+    try:
+        return bool(parse(objective))
+    except ValueError:
+        return False
 
 
 def _rebuild(text: str, module: types.ModuleType):

@@ -720,7 +720,7 @@ def _colour(colour: Colour) -> str | Matrix:
         raise ValueError(
             f"colour is a name or a matrix [3, planes] of finite numbers, with 1 to 3 planes, not {colour!r}"
         )
-    return tuple(tuple(float(value) for value in row) for row in matrix)
+    return tuple(tuple(map(float, row)) for row in matrix.reshape(3, -1).tolist())
 
 
 def _statistics(given: str | os.PathLike | Statistics) -> tuple[str | Statistics, Colour]:

@@ -155,9 +155,9 @@ def split(given: str | Objective | Iterable[str | Objective | Callable]) -> list
 
 
 def check(plan: Plan, goals: Sequence[Objective]) -> None:
-    """Check all objectives; errors are those of `objectives.check`."""
+    """Check all objectives; errors are those of `objectives.resolve` and `objectives.check`."""
     for goal in goals:
-        objectives.check(goal, plan.shapes)
+        objectives.check(objectives.resolve(goal, plan.model), plan.shapes)
 
 
 def mesh_of(devices: Sequence[Any] | None = None, jobs: int | None = None) -> jax.sharding.Mesh:
@@ -261,7 +261,7 @@ def render(
 
 def _stream(plan, goals, seeds, chunk, memory, devices, progress) -> Iterator[tuple[int, Result]]:
     with bar(len(goals), progress) as shown:
-        for places in _by_structure(goals):
+        for places in _by_structure([objectives.resolve(goal, plan.model) for goal in goals]):
             mesh = mesh_of(devices, len(places) if chunk is None else chunk)
             spread = spread_over(plan, mesh)
             if chunk is None:
@@ -295,6 +295,7 @@ def bar(jobs: int, show: bool, done: float = 0):
 
 def _start(plan: Plan, goals, seeds, chunk: int, mesh) -> tuple[optimize.Progress, dict[str, Any]]:
     """Where a chunk of jobs starts, and the arguments of `advance_many` that stay the same."""
+    goals = [objectives.resolve(goal, plan.model) for goal in goals]
     missing = chunk - len(goals)
     jobs = jax.sharding.NamedSharding(mesh, optimize.JOBS)
     numbers = jnp.asarray([*seeds, *seeds[-1:] * missing], jnp.uint32)

@@ -316,7 +316,7 @@ def compile_many(
     views: int = 1,
     mesh: jax.sharding.Mesh,
 ) -> jax.stages.Compiled:
-    """The compiled program behind `advance_many`; a call with arguments of the same structure does not compile again."""
+    """The compiled program behind `advance_many`; a call with arguments of the same structure compiles nothing."""
     call = _call((model, image, transform), progress, objective, keys, 1, optimizer, relu, views, mesh)
     return _advance_many.lower(*call).compile()
 

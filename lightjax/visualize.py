@@ -191,7 +191,8 @@ def visualize(
     )
     model, image, transforms, optimizer, relu, views, start, steps, snapshots, shapes = plan[:-1]
     calls = _calls(callback, every, steps)
-    objectives.check(goal, shapes)
+    resolved = objectives.resolve(goal, model)
+    objectives.check(resolved, shapes)
     settings = {**plan.settings, "objective": repr(goal), "seed": int(seed)}
 
     init_key, key = jax.random.split(jax.random.key(seed))
@@ -200,7 +201,7 @@ def visualize(
     advance = functools.partial(
         optimize.advance,
         model=model,
-        objective=goal,
+        objective=resolved,
         key=key,
         image=image,
         transform=transforms,

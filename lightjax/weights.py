@@ -19,7 +19,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from lightjax import files, inception, torch_bridge
+from lightjax import classes, files, inception, torch_bridge
 from lightjax.inception import Architecture, InceptionV1
 
 DEFAULT = "inception5h"
@@ -123,8 +123,9 @@ def load_model(model: str | os.PathLike = DEFAULT) -> InceptionV1:
     elif not file.architecture.classes:
         architecture = inception.without_classifier(architecture)
     source = f"{architecture.name}@{file.metadata.get('sha256', '')[:12]}"
+    names = file.class_names or (classes.imagenet(architecture.name) if architecture.classes else ())
     try:
-        return InceptionV1(architecture, file.parameters, source=source, class_names=file.class_names)
+        return InceptionV1(architecture, file.parameters, source=source, class_names=names)
     except ValueError as error:
         raise WeightsError(f"{path}: {error}") from error
 

@@ -10,15 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
+import lightjax
+from lightjax import classes
+from lightjax.algebra import PRIMITIVES
 from lightjax.objectives import (
     Objective,
     as_objective,
     channel,
     check,
+    class_logit,
+    l1,
     layer,
     neuron,
     objective,
     parse,
+    resolve,
 )
 
 SHAPES = {"conv": (3, 5, 4, 7), "even.0.conv": (3, 4, 6, 7), "dense": (3, 6)}
@@ -239,6 +245,424 @@ def test_a_function_with_new_leaves_is_not_traced_again():
     assert len(calls) == 1
 
 
+# Every objective, by a formula written out in NumPy.
+
+RNG = np.random.default_rng(7)
+EVERY = {
+    **{name: x + 0.2 for name, x in NUMPY.items()},
+    "input": RNG.uniform(size=(3, 8, 7, 4)),  # with opacity
+    "logits": RNG.standard_normal((3, 5)),
+}
+VECTOR, CENTRED, TALL = (RNG.standard_normal(shape) for shape in ((7,), (3, 2), (7, 4)))
+TARGET, LARGE = RNG.standard_normal((5, 4, 7)), RNG.standard_normal((3, 8, 6, 7))
+PHOTO = RNG.uniform(size=(8, 7, 3))
+
+
+def crop(x, height, width):
+    """The middle of `[..., h, w, C]`."""
+    top, left = (x.shape[-3] - height) // 2, (x.shape[-2] - width) // 2
+    return x[..., top : top + height, left : left + width, :]
+
+
+def pull(pairs, power=0.0, cosine=False, epsilon=1e-4):
+    """Mean over pairs of vectors of what `direction` says."""
+    values = []
+    for a, b in pairs:
+        dot = sum(a * b)
+        angle = dot / (epsilon + np.sqrt(sum(a**2))) / (epsilon + np.sqrt(sum(b**2)))
+        values.append((angle if cosine else dot) * max(0.1, angle) ** power)
+    return np.mean(values)
+
+
+def positions(x):
+    return x.reshape(-1, x.shape[-1])
+
+
+def blurred(x, width):
+    """Each pixel of `[H, W, C]` as the weighted mean of those around it."""
+    reach, out = width // 2, np.zeros_like(x)
+    for row, column in np.ndindex(x.shape[:2]):
+        weights, total = 0.0, np.zeros(x.shape[2])
+        for y in range(max(0, row - reach), min(len(x), row + reach + 1)):
+            for z in range(max(0, column - reach), min(x.shape[1], column + reach + 1)):
+                weight = 0.5 if max(abs(y - row), abs(z - column)) == reach else 1.0
+                weights, total = weights + weight, total + weight * x[y, z]
+        out[row, column] = total / weights
+    return out
+
+
+def from_blur(x):
+    return np.mean([((picture - blurred(picture, 3)) ** 2).sum() / 2 for picture in x])
+
+
+def border(x, width, constant):
+    total = 0.0
+    for picture in x:
+        detail = (picture - blurred(picture, 5)) ** 2 + 0.8 * (picture - constant) ** 2
+        detail[width : len(picture) - width, width : picture.shape[1] - width] = 0
+        total += detail.sum()
+    return total / len(x)
+
+
+def gram(x):
+    return np.mean([np.outer(row, row) for row in positions(x)], axis=0)
+
+
+def likeness(x):
+    grams = [gram(picture) / np.linalg.norm(gram(picture)) for picture in x]
+    return sum((a * b).sum() for i, a in enumerate(grams) for j, b in enumerate(grams) if i != j) / len(x)
+
+
+def drift(x, ratio):
+    pairs = [(i, j) for i in range(len(x)) for j in range(i + 1, len(x)) if j - i <= 4]
+    return -sum(((x[i] - x[j]) ** 2).mean() / ratio ** (j - i) for i, j in pairs)
+
+
+def variation(x):
+    return np.mean([sum(np.abs(np.diff(picture, axis=axis)).sum() for axis in (0, 1)) for picture in x])
+
+
+def largest_and_smallest(x):
+    return x.max() - x.min()
+
+
+o = lightjax.objectives
+CONV, DENSE, LOGITS, RGB, OPACITY = (
+    EVERY["conv"],
+    EVERY["dense"],
+    EVERY["logits"],
+    EVERY["input"][..., :3],
+    EVERY["input"][..., 3:],
+)
+CASES = {
+    "window of a channel": (
+        o.channel("conv", 2, rows=range(1, 4), columns=[0, 3]),
+        CONV[:, 1:4][:, :, [0, 3], 2].mean(),
+    ),
+    "sum of channels": (
+        o.channel("conv", [2, 5], reduce="sum", batch=[0, 2]),
+        CONV[[0, 2]][..., [2, 5]].sum((1, 2, 3)).mean(),
+    ),
+    "norm of a channel": (o.channel("conv", 2, reduce="norm"), np.mean([np.linalg.norm(x) for x in CONV[..., 2]])),
+    "row of a layer": (o.layer("conv", rows=2), CONV[:, 2].mean()),
+    "norm of a layer": (o.layer("dense", reduce="norm"), np.linalg.norm(DENSE, axis=1).mean()),
+    "largest of a layer": (o.layer("conv", reduce="max", batch=1), CONV[1].max()),
+    "smallest of a layer": (o.layer("dense", reduce="min"), DENSE.min(1).mean()),
+    "mean size of a layer": (o.layer("dense", reduce="mean_abs"), np.abs(DENSE).mean()),
+    "function of a layer": (
+        o.layer("conv", reduce=largest_and_smallest),
+        np.mean([x.max() - x.min() for x in CONV]),
+    ),
+    "deepdream": (o.deepdream("conv", batch=[0, 2]), (CONV[[0, 2]] ** 2).mean()),
+    "class": (o.class_logit(3, layer="logits"), LOGITS[:, 3].mean()),
+    "classes of one picture": (o.class_logit([3, 1], layer="logits", batch=1), LOGITS[1, [3, 1]].mean()),
+    "channel weights": (o.channel_weight("conv", VECTOR), np.mean([VECTOR * row for row in positions(CONV)])),
+    "channel weights in a window": (
+        o.channel_weight("conv", VECTOR, rows=[1, 2], columns=3, batch=0),
+        (CONV[0, 1:3, 3] * VECTOR).mean(),
+    ),
+    "neuron weights": (o.neuron_weight("conv", VECTOR, (1, 3)), (CONV[:, 1, 3] * VECTOR).mean()),
+    "spatial weights": (
+        o.spatial_weight("conv", [2, 5], TARGET[..., 0]),
+        (CONV[..., [2, 5]] * TARGET[..., :1]).mean(),
+    ),
+    "direction": (o.direction("conv", VECTOR), pull((a, VECTOR) for a in positions(CONV))),
+    "direction and angle": (
+        o.direction("conv", VECTOR, power=2.5, batch=1),
+        pull(((a, VECTOR) for a in positions(CONV[1])), 2.5),
+    ),
+    "pure cosine": (
+        o.direction("conv", VECTOR, similarity="cosine"),
+        pull(((a, VECTOR) for a in positions(CONV)), cosine=True),
+    ),
+    "direction without positions": (o.direction("dense", VECTOR[:6]), pull((a, VECTOR[:6]) for a in DENSE)),
+    "direction in the centre": (
+        o.direction_neuron("conv", VECTOR, power=4),
+        pull(((a, VECTOR) for a in CONV[:, 2, 2]), 4),
+    ),
+    "cosine at a position": (
+        o.direction_neuron("conv", VECTOR, 7, similarity="cosine", batch=[2, 0]),
+        pull(((a, VECTOR) for a in CONV[[2, 0], 1, 3]), cosine=True),
+    ),
+    "direction in a channel": (
+        o.direction_channel("conv", 4, TARGET[..., 1], power=1),
+        pull(((a, TARGET[..., 1].ravel()) for a in CONV[..., 4].reshape(3, -1)), 1),
+    ),
+    "smaller pattern in two channels": (
+        o.direction_channel("conv", [4, 0], CENTRED, similarity="cosine"),
+        pull(
+            ((crop(CONV, 3, 2)[n, ..., c].ravel(), CENTRED.ravel()) for n in range(3) for c in (4, 0)),
+            cosine=True,
+        ),
+    ),
+    "tensor direction": (
+        o.tensor_direction("conv", TARGET, power=1),
+        pull(zip(positions(CONV), np.tile(positions(TARGET), (3, 1)), strict=True), 1),
+    ),
+    "smaller tensor direction": (
+        o.tensor_direction("conv", TARGET[:2, :2], batch=1),
+        pull(zip(positions(crop(CONV[1], 2, 2)), positions(TARGET[:2, :2]), strict=True)),
+    ),
+    "caricature": (
+        o.caricature("conv", TARGET, power=2),
+        pull(((a.ravel(), TARGET.ravel()) for a in CONV), 2, epsilon=1e-6),
+    ),
+    "caricatures of larger pictures": (
+        o.caricature("conv", LARGE),
+        pull((a.ravel(), b.ravel()) for a, b in zip(CONV, crop(LARGE, 5, 4), strict=True)),
+    ),
+    "activation difference": (o.activation_difference("conv", TARGET), np.abs(CONV - TARGET).mean()),
+    "square of the difference": (
+        o.activation_difference("conv", LARGE[:1], reduce="mean_square", batch=[0, 1]),
+        ((CONV[:2] - crop(LARGE[:1], 5, 4)) ** 2).mean(),
+    ),
+    "norm of the difference": (
+        o.activation_difference("dense", VECTOR[:6], reduce="norm"),
+        np.linalg.norm(DENSE - VECTOR[:6], axis=1).mean(),
+    ),
+    "style": (o.style("conv", gram(TARGET)), np.mean([np.abs(gram(x) - gram(TARGET)).mean() for x in CONV])),
+    "style of activations": (
+        o.style("conv", LARGE, reduce="mean_square", batch=2),
+        ((gram(CONV[2]) - gram(LARGE)) ** 2).mean(),
+    ),
+    "diversity": (o.diversity("conv"), likeness(CONV)),
+    "diversity of two": (o.diversity("conv", batch=[2, 0]), likeness(CONV[[2, 0]])),
+    "alignment": (o.alignment("conv"), drift(CONV, 2)),
+    "alignment in an order": (o.alignment("dense", decay_ratio=3, batch=[2, 0, 1]), drift(DENSE[[2, 0, 1]], 3)),
+    "interpolation": (
+        o.channel_interpolate("conv", 3, "dense", [1, 2]),
+        CONV[0, ..., 3].mean() + (CONV[1, ..., 3].mean() + DENSE[1, 1:3].mean()) / 2 + DENSE[2, 1:3].mean(),
+    ),
+    "interpolation over two": (
+        o.channel_interpolate("conv", 3, "conv", 4, batch=[2, 1]),
+        CONV[2, ..., 3].mean() + CONV[1, ..., 4].mean(),
+    ),
+    "input difference": (o.input_diff(PHOTO), np.mean([np.sqrt(((x - PHOTO) ** 2).mean()) for x in RGB])),
+    "input differences": (
+        o.input_diff(EVERY["input"][[1, 2, 0]]),
+        np.mean([np.sqrt(((x - y) ** 2).mean()) for x, y in zip(RGB, RGB[[1, 2, 0]], strict=True)]),
+    ),
+    "l1": (o.l1(constant=0.5), np.abs(RGB - 0.5).sum() / 3),
+    "l1 of a layer": (o.l1("dense", batch=0), np.abs(DENSE[0]).sum()),
+    "l2": (o.l2(constant=0.3), np.mean([np.sqrt(1e-6 + ((x - 0.3) ** 2).sum()) for x in RGB])),
+    "total variation": (o.total_variation(), variation(RGB)),
+    "total variation of a layer": (o.total_variation("conv", batch=1), variation(CONV[1:2])),
+    "blur input": (o.blur_input_each_step(batch=[0, 2]), from_blur(RGB[[0, 2]])),
+    "blur alpha": (o.blur_alpha_each_step(), from_blur(OPACITY)),
+    "mean alpha": (o.mean_alpha(batch=1), OPACITY[1].mean()),
+    "border": (o.boundary_complexity(width=2), border(RGB, 2, 0.5)),
+    "border of alpha": (o.boundary_complexity(width=1, constant=0, alpha=True, batch=0), border(OPACITY[:1], 1, 0)),
+}
+TABLE = [pytest.param(made, value, id=name) for name, (made, value) in CASES.items()]
+MADE = [pytest.param(made, id=name) for name, (made, _) in CASES.items()]
+SINGLE = {name: jnp.asarray(x, jnp.float32) for name, x in EVERY.items()}
+
+
+def name_of(objective):
+    return PRIMITIVES[objective.fn].constructor.__name__
+
+
+def test_the_table_has_every_objective():
+    covered = {name_of(made) for made, _ in CASES.values()} | {"neuron"}  # which has tests of its own above
+    assert covered == {one.constructor.__name__ for one in PRIMITIVES.values()}
+    assert covered <= set(lightjax.__all__)
+
+
+@pytest.mark.parametrize(("objective", "expected"), TABLE)
+def test_value_is_that_of_the_formula(objective, expected):
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(objective({n: jnp.asarray(x) for n, x in EVERY.items()}), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("objective", MADE)
+def test_gradient_of_every_objective_agrees_with_finite_differences(objective):
+    if name_of(objective).startswith("blur_"):
+        pytest.skip("their gradient is not that of their value: see the next test")
+    with jax.enable_x64(True):
+        activations = {name: jnp.asarray(x) for name, x in EVERY.items()}
+        read = {*objective.layers} or {"input"}
+        others = {name: x for name, x in activations.items() if name not in read}
+        value = jax.jit(lambda x: objective(others | x))
+        check_grads(value, ({n: activations[n] for n in read},), order=1, modes=["rev"], atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("objective", "planes"), [(o.blur_input_each_step(), slice(0, 3)), (o.blur_alpha_each_step(), slice(3, 4))]
+)
+def test_a_step_against_the_blur_blurs(objective, planes):
+    pictures = EVERY["input"]
+    moved = pictures - 3 * 0.4 * jax.grad(objective)(SINGLE)["input"]  # the mean over 3 pictures
+    expected = pictures.copy()
+    expected[..., planes] = 0.6 * pictures[..., planes] + 0.4 * np.stack([blurred(x, 3) for x in pictures[..., planes]])
+    np.testing.assert_allclose(moved, expected, atol=1e-5)
+
+
+def variants(objective):
+    """Three objectives of one structure: other numbers, other indices."""
+
+    def vary(leaf, i):
+        if np.issubdtype(np.asarray(leaf).dtype, np.integer):
+            return np.maximum(np.asarray(leaf) - i, 0)
+        return np.asarray(leaf) * (1, 0.5, 1.5)[i]
+
+    return [jax.tree.map(lambda leaf, i=i: vary(leaf, i), objective) for i in range(3)]
+
+
+@pytest.mark.parametrize("objective", MADE)
+def test_every_objective_under_jit_vmap_and_arithmetic(objective):
+    """One trace for all numbers, a batch of objectives by vmap, and a term like any other."""
+    several = variants(objective)
+    expected = np.array([one(SINGLE) for one in several])
+    value, traces = counted()
+    found = [value(one, SINGLE) for one in several]
+    np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-6)
+    assert len(traces) == 1
+    if jax.tree.leaves(objective):
+        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *several)
+        found = jax.vmap(lambda one: one(SINGLE))(stacked)
+        np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-6)
+    term = 2 - channel("dense", 1) * objective / 4
+    np.testing.assert_allclose(term(SINGLE), 2 - EVERY["dense"][:, 1].mean() * expected[0] / 4, rtol=2e-5, atol=1e-6)
+    check(term, {name: jax.ShapeDtypeStruct(x.shape, jnp.float32) for name, x in EVERY.items()})
+
+
+@pytest.mark.parametrize("objective", MADE)
+def test_string_of_every_objective_reads_back_or_is_refused(objective):
+    arrays = [leaf for leaf in objective.leaves if np.ndim(leaf) and np.asarray(leaf).dtype.kind == "f"]
+    text = str(-objective * 2)
+    if any(leaf.size > 16 for leaf in arrays) or any(callable(option) for option in objective.options):
+        with pytest.raises(ValueError, match=r"<\[.* array>|<largest_and_smallest>") as error:
+            parse(text)
+        assert "stands for an array or a function that is not written out" in str(error.value)
+    else:
+        np.testing.assert_array_equal(parse(text)(SINGLE), (-objective * 2)(SINGLE))
+        assert str(parse(text)) == text
+
+
+def test_strings_say_what_was_given_and_leave_out_the_defaults():
+    made = o.direction("conv", VECTOR[:2], power=2) - o.channel("conv", 1, rows=range(2), reduce="norm", batch=0)
+    assert str(made) == (
+        f"direction('conv', {VECTOR[:2].tolist()}, power=2) - channel('conv', 1, rows=[0, 1], reduce='norm', batch=0)"
+    )
+    assert str(o.direction_neuron("conv", TARGET[0, :3], (1, 2))) == "direction_neuron('conv', <[3, 7] array>, (1, 2))"
+    assert str(2 * objective(largest_and_smallest)) == "2 * objective(<largest_and_smallest>)"
+    assert str(o.class_logit("jack-o'-lantern")) == 'class_logit("jack-o\'-lantern")'
+
+
+def test_objectives_may_be_built_from_traced_arrays():
+    vectors = RNG.standard_normal((4, 7))
+    batch = jax.vmap(lambda v, p: o.direction("conv", v, power=p) - 0.5 * o.l1())(vectors, jnp.arange(4.0))
+    found = jax.vmap(lambda one: one(SINGLE))(batch)
+    expected = [(o.direction("conv", v, power=p) - 0.5 * o.l1())(SINGLE) for p, v in enumerate(vectors)]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_gradients_are_finite_where_roots_and_norms_are_zero():
+    zeros = {name: jnp.zeros(x.shape) for name, x in EVERY.items()}
+    for made in (
+        o.input_diff(np.zeros((8, 7, 3))),
+        o.l2(),
+        o.layer("conv", reduce="norm"),
+        o.direction("conv", VECTOR, power=2, similarity="cosine"),
+        o.caricature("conv", TARGET, power=2),
+        o.diversity("conv"),
+        o.activation_difference("conv", 0 * TARGET, reduce="norm"),
+    ):
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(jax.grad(made)(zeros))), made
+
+
+def test_likeness_is_highest_for_equal_pictures_and_diversity_is_won_by_subtracting_it():
+    same = {"conv": jnp.repeat(SINGLE["conv"][:1], 3, axis=0)}
+    np.testing.assert_allclose(o.diversity("conv")(same), 2, rtol=1e-5)  # N - 1
+    assert o.diversity("conv")(SINGLE) < 2
+    np.testing.assert_allclose(o.alignment("conv")(same), 0, atol=1e-6)
+
+
+def test_penalties_are_zero_at_best_and_positive_elsewhere():
+    flat = {"input": jnp.full((1, 30, 50, 3), 0.5)}
+    for penalty in (
+        o.l1(constant=0.5),
+        o.total_variation(),
+        o.blur_input_each_step(),
+        o.boundary_complexity(),
+        o.input_diff(np.full((30, 50, 3), 0.5)),
+    ):
+        np.testing.assert_allclose(penalty(flat), 0, atol=1e-6)
+        assert penalty({"input": flat["input"].at[0, 1, 1, 0].set(1)}) > 0.001
+
+
+# Class names.
+
+
+class Labelled:
+    """A model that names its classes."""
+
+    class_names = ("", "tabby, tabby cat", "crane", "golden retriever", "crane, hoist")
+
+
+def test_a_class_is_found_by_any_of_its_names_in_any_case():
+    for name in ("tabby", "Tabby Cat", " tabby_cat", "tabby, tabby cat"):
+        found = resolve(2 * class_logit(name, layer="logits") - l1(), Labelled())
+        assert str(found) == "2 * class_logit(1, layer='logits') - l1()"
+    assert str(resolve(class_logit("crane, hoist"), Labelled())) == "class_logit(4)"
+    untouched = channel("conv", 1) - class_logit([3, 1])
+    assert str(resolve(untouched, Labelled())) == str(untouched)
+    assert str(resolve(untouched, object())) == str(untouched)
+    inside = resolve(objective(lambda a, term: term(a), class_logit("golden retriever", layer="logits")), Labelled())
+    np.testing.assert_allclose(inside(SINGLE), LOGITS[:, 3].mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        ("crane", "several classes are called 'crane'; give an index: 2 (crane) or 4 (crane, hoist)"),
+        ("golden retreiver", "no class is called 'golden retreiver'; did you mean 'golden retriever'?"),
+        ("retriever", "did you mean 'golden retriever'?"),
+        ("xyzzy", "no class is called 'xyzzy'; see the model's class_names"),
+        (0, "logit 0 of this model stands for no class"),
+        ([3, 0], "logit 0 of this model stands for no class"),
+    ],
+)
+def test_a_class_that_cannot_be_told_is_refused(label, words):
+    with pytest.raises(ValueError, match=r"class") as error:
+        resolve(1 - class_logit(label), Labelled())
+    assert words in str(error.value)
+
+
+def test_names_need_a_model_that_has_them():
+    with pytest.raises(ValueError, match="this model does not name its classes, so 'tabby' cannot be looked up"):
+        resolve(class_logit("tabby"), object())
+    with pytest.raises(ValueError, match=r"class 'tabby' is known by its name alone: objectives.resolve"):
+        check(class_logit("tabby", layer="dense"), STRUCTURE)
+
+
+def test_the_table_of_classes_is_that_of_the_published_networks(shared):
+    synsets = [line.split(" ", 1) for line in (shared / "weights" / "synset_words.txt").read_text().splitlines()]
+    bvlc, inception5h = classes.imagenet("bvlc_googlenet"), classes.imagenet("inception5h")
+    assert bvlc == tuple(names for _, names in synsets)
+    assert inception5h == classes.imagenet("inception5h_torchlight")
+    assert len(inception5h) == 1008
+    assert [i for i, names in enumerate(inception5h) if not names] == [0, *range(1001, 1008)]
+    rows = [line.split("\t") for line in (shared / "weights" / "inception5h_classes.tsv").read_text().splitlines()]
+    of_synset = dict(synsets)
+    for index, synset, name in rows[1:]:
+        assert inception5h[int(index)] == of_synset[synset]
+        assert name in inception5h[int(index)].split(", ")
+    assert classes.imagenet("mini") == ()
+
+
+def test_every_class_has_a_name_that_tells_it_or_shares_them_all():
+    names = classes.imagenet("bvlc_googlenet")
+    shared = {134: "crane", 517: "crane", 638: "maillot"}
+    for index, name in enumerate(names):
+        if index in shared:
+            assert name == shared[index]
+            with pytest.raises(ValueError, match=f"several classes are called '{name}'.* {index} "):
+                classes.find(name, names)
+        else:
+            assert classes.find(name.upper(), names) == index
+
+
 # Arithmetic.
 
 A, B = channel("conv", 1), neuron("conv", 2, (1, 1))
@@ -434,7 +858,7 @@ NO_OBJECTIVE = [
     ("(-1) ** 0.5 * conv:3", "not understood"),
     ("1 / 0 * conv:3", "cannot read"),
     ("2.0 ** 10000 * conv:3", "cannot read"),
-    ("channel('conv')", "missing 1 required positional argument"),
+    ("channel('conv')", "channel(): missing a required argument: 'index'"),
     ("channel(conv, 3)", "a layer is named by a string"),
     ("channel('conv', [])", "a channel is a whole number"),
     ("channel('conv', 1.5)", "a channel is a whole number"),

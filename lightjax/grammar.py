@@ -1,0 +1,157 @@
+"""The string form of objectives: "layer:channel" terms, arithmetic, and calls, read and written as Python expressions.
+
+Nothing is ever executed but arithmetic and the functions that the caller names.
+"""
+
+import ast
+import inspect
+import operator
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.core import Tracer
+
+LAYER = r"[A-Za-z_][\w./]*"
+"""What the name of a layer looks like."""
+
+_FORM = (
+    "write a layer ('mixed4a'), a channel ('mixed4a:97'), or arithmetic of such terms with spaces around its operators "
+    "('mixed4a:97 - mixed4b:3')"
+)
+_QUOTED = r"""'[^']*'|"[^"]*\""""
+_TERM = re.compile(rf"""{_QUOTED}|(?<![\w:.])({LAYER}):([^\s:+*/()'"]+)(?::([^\s:+*/()'"]+))?""")
+_OMITTED = re.compile(rf"{_QUOTED}|(<[^<>]*>)")
+_OPERATIONS: dict[type, Callable] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Pow: operator.pow,
+}
+_LONGEST = 16
+"""Most numbers, other than whole ones, that are written out."""
+
+
+def read(text: str, functions: Mapping[str, Callable]) -> Any:
+    """The value of a string, with `functions` to call; "layer", "channel" and "neuron" make its short terms.
+
+    Raises:
+      ValueError: If the text has another form.
+    """
+    if left_out := [match[1] for match in _OMITTED.finditer(text) if match[1]]:
+        raise ValueError(
+            f"cannot read the objective {text!r}: {left_out[0]} stands for an array or a function that is not "
+            "written out; build this objective in Python"
+        )
+    if re.fullmatch(LAYER, text.strip()):
+        return functions["layer"](text.strip())
+    try:
+        return _evaluate(ast.parse(_TERM.sub(_spell_out, text.strip()), mode="eval").body, functions)
+    except (SyntaxError, TypeError, ArithmeticError, RecursionError, MemoryError) as error:
+        reason = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise ValueError(f"cannot read the objective {text!r} ({reason}); {_FORM}") from error
+
+
+def no_layer(text: str) -> ValueError:
+    """The error about a text that is an expression, but of no objective."""
+    return ValueError(f"cannot read the objective {text!r} (it names no layer); {_FORM}")
+
+
+def call(constructor: Callable, values: Mapping[str, Any]) -> ast.expr:
+    """A call of a function with these values for its parameters; those at their defaults are left out."""
+    positional: list[ast.expr] = []
+    keywords: list[ast.keyword] = []
+    some_left_out = False
+    for parameter in inspect.signature(constructor).parameters.values():
+        value = _plain(values[parameter.name])
+        if value is parameter.default or (isinstance(value, str | int | float) and value == parameter.default):
+            some_left_out = True
+        elif some_left_out or parameter.kind is parameter.KEYWORD_ONLY:
+            keywords.append(ast.keyword(parameter.name, constant(value)))
+        else:
+            positional.append(constant(value))
+    return ast.Call(ast.Name(constructor.__name__), positional, keywords)
+
+
+def constant(value: Any) -> ast.expr:
+    """A number, string, list, array or function; a long array and a function have a short form that is not read."""
+    if isinstance(value, tuple):
+        return ast.Tuple([constant(item) for item in value])
+    if isinstance(value, list):
+        return ast.List([constant(item) for item in value])
+    value = _plain(value)
+    if callable(value):
+        return omitted(getattr(value, "__name__", type(value).__name__).strip("<>"))
+    if isinstance(value, jax.Array | np.ndarray):
+        short = not isinstance(value, Tracer) and (value.size <= _LONGEST or np.issubdtype(value.dtype, np.integer))
+        return constant(value.tolist()) if short else omitted(f"{list(value.shape)} array")
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        value = int(value)
+    if isinstance(value, int | float) and value < 0:
+        return ast.UnaryOp(ast.USub(), ast.Constant(-value))
+    return ast.Constant(value)
+
+
+def omitted(what: str) -> ast.expr:
+    """What stands for something that is not written out."""
+    return ast.Name(f"<{what}>")
+
+
+def _plain(value: Any) -> Any:
+    """A number of any library as Python's own."""
+    if isinstance(value, np.generic | np.ndarray | jax.Array) and np.ndim(value) == 0 and not isinstance(value, Tracer):
+        return np.asarray(value).item()
+    return value
+
+
+def _spell_out(match: re.Match) -> str:
+    """A term as the call that it stands for."""
+    name, channels, position = match.groups()
+    if name is None:  # a quoted string
+        return match[0]
+    if bounds := re.fullmatch(r"(\d+)-(\d+)", channels):
+        first, last = int(bounds[1]), int(bounds[2])
+        if last < first:
+            raise ValueError(f"the range {channels!r} runs backwards; write {last}-{first}, or ' - ' to subtract")
+        if last - first >= 100_000:
+            raise ValueError(f"the range {channels!r} is longer than any layer")
+        index: int | list[int] = list(range(first, last + 1))
+    elif re.fullmatch(r"\d+(,\d+)*", channels):
+        index = [int(c) for c in channels.split(",")] if "," in channels else int(channels)
+    else:
+        raise ValueError(
+            f"{channels!r} is no channel of {name!r}; write a number, a list '97,143' or a range '90-99', and spaces "
+            "around the operators of arithmetic"
+        )
+    if position is None:
+        return f"channel({name!r}, {index!r})"
+    if not position.isdecimal():
+        raise ValueError(f"{position!r} is no position in {name!r}; write one number, counted along the rows")
+    return f"neuron({name!r}, {index!r}, {int(position)})"
+
+
+def _evaluate(node: ast.expr, functions: Mapping[str, Callable]) -> Any:
+    match node:
+        case ast.Constant(value=int() | float() | str() | None as value):
+            return value
+        case ast.Name(id=name):
+            return functions["layer"](name)
+        case ast.List(elts=items):
+            return [_evaluate(item, functions) for item in items]
+        case ast.Tuple(elts=items):
+            return tuple(_evaluate(item, functions) for item in items)
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return -_evaluate(operand, functions)
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATIONS:
+            operands = _evaluate(left, functions), _evaluate(right, functions)
+            numbers = all(isinstance(operand, int | float) for operand in operands)
+            if type(op) is not ast.Pow or not numbers:  # a power of numbers could be endless
+                return _OPERATIONS[type(op)](*operands)
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords) if name in functions:
+            named = {keyword.arg: _evaluate(keyword.value, functions) for keyword in keywords}
+            if None not in named:
+                return functions[name](*(_evaluate(arg, functions) for arg in args), **named)  # type: ignore[arg-type]
+    raise TypeError(f"{ast.unparse(node)!r} is not understood")
