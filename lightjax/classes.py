@@ -36,6 +36,8 @@ def imagenet(architecture: str) -> tuple[str, ...]:
 def find(name: str, class_names: Sequence[str]) -> int:
     """The index of the class of a name, in any case: any one of a class's names, or all of them as they stand.
 
+    A class that is called so and nothing else comes before those that have other names too: "harp" is no harmonica.
+
     Raises:
       ValueError: If no class is called so, or several are.
     """
@@ -45,7 +47,8 @@ def find(name: str, class_names: Sequence[str]) -> int:
     for index, names in enumerate(class_names):
         for key in {_plain(one) for one in (names, *names.split(",")) if one}:
             places.setdefault(key, []).append(index)
-    found = places.get(_plain(name), [])
+    whole = [index for index, names in enumerate(class_names) if _plain(names) == _plain(name) != ""]
+    found = whole or places.get(_plain(name), [])
     if len(found) > 1:
         meanings = " or ".join(f"{index} ({class_names[index]})" for index in found)
         raise ValueError(f"several classes are called {name!r}; give an index: {meanings}")

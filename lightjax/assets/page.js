@@ -67,7 +67,10 @@ function open(tile) {
   if (tile.hidden) clear();
   viewed = tile;
   fill(tile);
-  if (!view.open) view.showModal();
+  if (!view.open) {
+    view.showModal();
+    find("#view-title").focus(); // that it is read out
+  }
   view.scrollTop = 0;
 }
 
