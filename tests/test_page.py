@@ -457,8 +457,9 @@ def test_light_and_dark_follow_the_system_until_told_otherwise(visit, gallery, s
     assert luminance(tab, "html", "backgroundColor") > 0.5
     tab.get_by_role("button", name="Theme: light").click()
     assert luminance(tab, "html", "backgroundColor") < 0.5
+    tab.wait_for_timeout(300)  # the browser stores it in its own time
     tab.reload()
-    assert tab.get_by_role("button", name="Theme: dark").is_visible()
+    tab.get_by_role("button", name="Theme: dark").wait_for()
 
 
 def test_everything_has_a_name(visit, gallery):
