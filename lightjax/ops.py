@@ -5,10 +5,12 @@ elementwise or local, works under `jit`, `vmap` and `grad`, and has reverse-mode
 """
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 Padding = Sequence[tuple[int, int]]
@@ -87,17 +89,49 @@ def _conv_forward(x: Array, kernel: Array, stride: int, padding: Padding):
 
 def _conv_backward(stride: int, padding: Padding, residuals, cotangent: Array):
     x, kernel = residuals
+    (dkernel,) = jax.linear_transpose(lambda k: _whole(x, k, stride, padding), kernel)(cotangent)
+    if stride == 1:
+        return _input_gradient(cotangent, kernel, x.shape, padding), dkernel
+    by_phases, whole = (
+        functools.partial(f, shape=x.shape, padding=padding, stride=stride)
+        for f in (_input_gradient_by_phases, _input_gradient)
+    )
+    return lax.platform_dependent(cotangent, kernel, cpu=by_phases, default=whole), dkernel
+
+
+def _input_gradient(cotangent: Array, kernel: Array, shape: Sequence[int], padding: Padding, stride: int = 1) -> Array:
+    """The transposed convolution, as one of the cotangent with `stride - 1` zeros between its entries."""
     around = []
-    for axis in (0, 1):
-        n, m, k = x.shape[1 + axis], cotangent.shape[1 + axis], kernel.shape[axis]
-        before = k - 1 - padding[axis][0]
+    for n, m, k, (low, _) in zip(shape[1:3], cotangent.shape[1:3], kernel.shape[:2], padding, strict=True):
+        before = k - 1 - low
         around.append((before, n + k - 1 - ((m - 1) * stride + 1) - before))
     transposed = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
-    dx = (
-        _convolve(cotangent, transposed, 1, around) if stride == 1 else _whole(cotangent, transposed, 1, around, stride)
-    )
-    (dkernel,) = jax.linear_transpose(lambda k: _whole(x, k, stride, padding), kernel)(cotangent)
-    return dx, dkernel
+    if stride == 1:
+        return _convolve(cotangent, transposed, 1, around)
+    return _whole(cotangent, transposed, 1, around, stride)
+
+
+def _input_gradient_by_phases(
+    cotangent: Array, kernel: Array, shape: Sequence[int], padding: Padding, stride: int
+) -> Array:
+    """The same without the zeros: one convolution at stride 1 whose channels are the pixels of a `stride`-wide square.
+
+    Pixel `stride * a + phase` gathers entry `a - tap` of the cotangent, by row `stride * tap + phase + low` of the
+    kernel, and likewise along the columns.
+    """
+    number, height, width, channels = shape
+    around, weights = [], kernel
+    for axis, n in enumerate((height, width)):
+        m, k, (low, _) = cotangent.shape[1 + axis], kernel.shape[axis], padding[axis]
+        first, last = -((low + stride - 1) // stride), (k - 1 - low) // stride  # taps
+        around.append((last, -(-n // stride) - first - m))
+        rows = stride * np.arange(last, first - 1, -1)[:, None] + np.arange(stride) + low
+        rows = np.where(rows < 0, k, rows)  # beyond the kernel, and not counted from its end
+        weights = jnp.take(weights, rows, axis=2 * axis, mode="fill", fill_value=0)  # the axis of taps, then of phases
+    weights = weights.transpose(0, 2, 5, 1, 3, 4)
+    squares = _convolve(cotangent, weights.reshape(*weights.shape[:3], -1), 1, around)
+    squares = squares.reshape(*squares.shape[:3], stride, stride, channels).swapaxes(2, 3)
+    return squares.reshape(number, stride * squares.shape[1], -1, channels)[:, :height, :width]
 
 
 _conv.defvjp(_conv_forward, _conv_backward)
@@ -328,3 +362,97 @@ def _length_backward(lengths: Array, g: Array) -> tuple[Array, None]:
 
 
 gradient_of_length.defvjp(lambda images, lengths: (images, lengths), _length_backward)
+
+
+_MOST_TAPS = 5
+"""Most pixels of a resampled image, along each axis, that are asked for their share in the gradient of one pixel."""
+
+
+def resample(image: Array, beyond: Array, matrix: Array, size: tuple[int, int], stretch: float = math.inf) -> Array:
+    """Sample an image bilinearly at the affine image of a grid of another size.
+
+    The gradient goes to the image alone. Where it is known how far the map can stretch, every pixel gathers it from the
+    few samples that it may have a share in: faster on CPU, and always added up in the same order. Otherwise samples
+    scatter it, as by automatic differentiation.
+
+    Args:
+      image: `[H, W, C]`.
+      beyond: What lies beyond its edge, `[C]`.
+      matrix: From (row, column, 1) of a sample to that of the place where it is taken, `[3, 3]`.
+      size: Height and width of the grid.
+      stretch: Most by which the inverse of the map lengthens a distance, as the larger of its rows and columns; an
+        enlargement by 2 is a stretch of 2.
+
+    Returns:
+      The samples, `[*size, C]`.
+    """
+    matrix = matrix[:2].astype(image.dtype)
+    taps = math.ceil(2 * stretch) if stretch < _MOST_TAPS else _MOST_TAPS + 1
+    if taps > _MOST_TAPS:
+        return _resample(image, beyond, matrix, size)
+    return _resample_gathering(image, beyond, matrix, size, taps)
+
+
+def _resample(image: Array, beyond: Array, matrix: Array, size: tuple[int, int]) -> Array:
+    height, width, channels = image.shape
+    y, x = _places(matrix, size, image.dtype)
+    # A frame of one pixel carries what lies beyond; all that lies farther out is clipped onto it.
+    y, x = jnp.clip(y, -1, height) + 1, jnp.clip(x, -1, width) + 1
+    top = jnp.minimum(jnp.floor(y).astype(jnp.int32), height)
+    left = jnp.minimum(jnp.floor(x).astype(jnp.int32), width)
+    dy, dx = (y - top)[..., None], (x - left)[..., None]
+    framed = jnp.broadcast_to(beyond, (height + 2, width + 2, channels)).at[1:-1, 1:-1].set(image)
+    pixels = framed.reshape(-1, channels)
+    corner = top * (width + 2) + left
+
+    def at(offset: int) -> Array:
+        return pixels.at[corner + offset].get(mode="promise_in_bounds")
+
+    above = at(0) * (1 - dx) + at(1) * dx
+    below = at(width + 2) * (1 - dx) + at(width + 3) * dx
+    return above * (1 - dy) + below * dy
+
+
+def _places(matrix: Array, size: tuple[int, int], dtype) -> list[Array]:
+    """The affine image of a grid, its rows and its columns, `size` each."""
+    rows, columns = jnp.arange(size[0], dtype=dtype)[:, None], jnp.arange(size[1], dtype=dtype)
+    return [m[0] * rows + m[1] * columns + m[2] for m in matrix]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def _resample_gathering(image: Array, beyond: Array, matrix: Array, size: tuple[int, int], taps: int) -> Array:
+    return _resample(image, beyond, matrix, size)
+
+
+def _gathering_forward(image: Array, beyond: Array, matrix: Array, size: tuple[int, int], taps: int):
+    return _resample(image, beyond, matrix, size), (image, matrix)
+
+
+def _gathering_backward(size: tuple[int, int], taps: int, residuals, cotangent: Array):
+    image, matrix = residuals
+    height, width, channels = image.shape
+    (a, b, up), (c, d, along) = matrix
+    inverse = jnp.array([[d, -b], [-c, a]]) / (a * d - b * c)
+    shift = jnp.array([inverse[0, 0] * up + inverse[0, 1] * along, inverse[1, 0] * up + inverse[1, 1] * along])
+    # A pixel has a share in the samples taken less than a pixel from it: those within `reach` of its own image.
+    reach = jnp.abs(inverse).sum(axis=1)
+    own = _places(jnp.concatenate([inverse, -shift[:, None]], axis=1), (height, width), image.dtype)
+    first = [jnp.floor(place - by) + 1 for place, by in zip(own, reach, strict=True)]
+    samples = cotangent.reshape(-1, channels)
+    rows, columns = jnp.arange(height, dtype=image.dtype)[:, None], jnp.arange(width, dtype=image.dtype)
+
+    def add(tap: Array, total: Array) -> Array:
+        y, x = first[0] + tap // taps, first[1] + tap % taps
+        down, right = a * y + b * x + up - rows, c * y + d * x + along - columns
+        share = jnp.maximum(1 - jnp.abs(down), 0) * jnp.maximum(1 - jnp.abs(right), 0)
+        there = (y >= 0) & (y < size[0]) & (x >= 0) & (x < size[1])
+        row, column = jnp.clip(y, 0, size[0] - 1), jnp.clip(x, 0, size[1] - 1)
+        place = row.astype(jnp.int32) * size[1] + column.astype(jnp.int32)
+        sample = samples.at[place].get(mode="promise_in_bounds")
+        return total + jnp.where(there, share, 0)[..., None] * sample
+
+    # As a loop, or XLA would compute the samples anew for each tap, and each tap anew for each colour.
+    return lax.fori_loop(0, taps**2, add, jnp.zeros_like(image)), None, None
+
+
+_resample_gathering.defvjp(_gathering_forward, _gathering_backward)

@@ -322,6 +322,10 @@ class _Move:
         """Where each pixel comes from: (row, column, 1) after the move to that before, `[3, 3]`."""
         raise NotImplementedError
 
+    def stretch(self) -> float:
+        """Most by which any draw lengthens a distance, as the larger of its rows and columns."""
+        return 1.0
+
     def __call__(self, key: Array, images: Array) -> Array:
         """Transform `[N, H, W, C]`."""
         return Compose((self,))(key, images)  # type: ignore[arg-type]
@@ -387,6 +391,10 @@ class RandomScale(_Move):
         scale = _draw(key, self.scales)
         return _about_centre(jnp.eye(2) / scale, size)
 
+    def stretch(self) -> float:
+        """The largest factor."""
+        return max(_ends(self.scales))
+
 
 @dataclasses.dataclass(frozen=True)
 class RandomRotate(_Move):
@@ -399,6 +407,13 @@ class RandomRotate(_Move):
         angle = jnp.deg2rad(_draw(key, self.degrees))
         cos, sin = jnp.cos(angle), jnp.sin(angle)
         return _about_centre(jnp.array([[cos, sin], [-sin, cos]]), size)
+
+    def stretch(self) -> float:
+        """That of the angle nearest to a diagonal."""
+        angles = np.array(_ends(self.degrees))
+        if isinstance(self.degrees, Between) and (angles[0] - 45) // 90 != (angles[1] - 45) // 90:
+            return math.sqrt(2)
+        return float((np.abs(np.cos(np.deg2rad(angles))) + np.abs(np.sin(np.deg2rad(angles)))).max())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -435,6 +450,10 @@ class RandomCrop(_Move):
         centre = 0.5 + self.spread * jax.random.normal(for_centre, (2,))
         corner = jnp.clip(centre * whole - step * own / 2, 0, jnp.maximum(whole - step * own, 0))
         return jnp.diag(jnp.array([step, step, 1])).at[:2, 2].set(corner)
+
+    def stretch(self) -> float:
+        """Any: how much a box is enlarged depends on the size of the picture."""
+        return math.inf
 
 
 # What changes pixels
@@ -602,7 +621,9 @@ def _smooth(image: Array, weights: Array, radius: int, axis: int) -> Array:
 
 
 def _resample_run(moves: list[_Move], keys: list[Array], images: Array, value: float) -> Array:
-    _, height, width, _ = images.shape
+    _, height, width, channels = images.shape
+    beyond = jnp.array([value, value, value, 0][:channels], images.dtype)  # transparent, where there is opacity
+    stretch = math.prod(move.stretch() for move in moves)
     sizes = list(itertools.accumulate(moves, lambda size, move: move.size(size), initial=(height, width)))
 
     def resample(index: Array, image: Array) -> Array:
@@ -610,30 +631,9 @@ def _resample_run(moves: list[_Move], keys: list[Array], images: Array, value: f
             move.matrix(jax.random.fold_in(key, index), size)
             for move, key, size in zip(moves, keys, sizes, strict=False)
         ]
-        return _bilinear(image, functools.reduce(_product, matrices), sizes[-1], value)
+        return ops.resample(image, beyond, functools.reduce(_product, matrices), sizes[-1], stretch)
 
     return jax.vmap(resample)(jnp.arange(len(images)), images)
-
-
-def _bilinear(image: Array, matrix: Array, size: tuple[int, int], value: float) -> Array:
-    """Sample `[H, W, C]` at the affine image of a grid of another size; beyond the edge lies one grey."""
-    height, width, channels = image.shape
-    rows, columns = jnp.arange(size[0], dtype=image.dtype)[:, None], jnp.arange(size[1], dtype=image.dtype)
-    y, x = (m[0] * rows + m[1] * columns + m[2] for m in matrix[:2].astype(image.dtype))
-    # A border of one pixel carries the grey; all that lies farther out is clipped onto it.
-    y, x = jnp.clip(y, -1, height) + 1, jnp.clip(x, -1, width) + 1
-    top = jnp.minimum(jnp.floor(y).astype(jnp.int32), height)
-    left = jnp.minimum(jnp.floor(x).astype(jnp.int32), width)
-    dy, dx = (y - top)[..., None], (x - left)[..., None]
-    pixels = _framed(image, 1, value).reshape(-1, channels)
-    corner = top * (width + 2) + left
-
-    def at(offset: int) -> Array:
-        return pixels.at[corner + offset].get(mode="promise_in_bounds")
-
-    above = at(0) * (1 - dx) + at(1) * dx
-    below = at(width + 2) * (1 - dx) + at(width + 3) * dx
-    return above * (1 - dy) + below * dy
 
 
 def _shift(by: Array) -> Array:

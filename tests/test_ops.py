@@ -46,6 +46,8 @@ CONVS = {
     "5x5": (5, 1, ((2, 2), (2, 2))),
     "7x7_uneven_stride2": (7, 2, ((2, 3), (3, 2))),
     "7x7_stride2": (7, 2, ((3, 3), (3, 3))),
+    "5x5_uneven_stride3": (5, 3, ((1, 2), (3, 0))),
+    "2x2_stride4": (2, 4, ((0, 1), (1, 0))),
 }
 convs = pytest.mark.parametrize(("size", "stride", "padding"), CONVS.values(), ids=CONVS)
 
@@ -307,3 +309,40 @@ def test_same_padding_is_tensorflow_s_rule(size, kernel, stride):
     total = max(kernel - (size % stride or stride), 0)
     assert ops.same_padding(size, kernel, stride) == (total // 2, total - total // 2)
     assert [ops.same_padding(size, kernel, stride)] == lax.padtype_to_pads((size,), (kernel,), (stride,), "SAME")
+
+
+# Resampling
+
+
+def affine(degrees: float, scales: tuple[float, float], shift: tuple[float, float]) -> np.ndarray:
+    cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    linear = np.diag(1 / np.array(scales)) @ [[cos, sin], [-sin, cos]]
+    return np.vstack([np.column_stack([linear, shift]), [0, 0, 1]])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.floats(-180, 180),
+    st.tuples(st.floats(0.5, 1.5), st.floats(0.5, 1.5)),
+    st.tuples(st.floats(-6, 6), st.floats(-6, 6)),
+)
+def test_gathered_gradient_of_a_resample_is_that_of_automatic_differentiation(degrees, scales, shift):
+    with jax.enable_x64(True):
+        matrix = affine(degrees, scales, shift)
+        stretch = np.abs(np.linalg.inv(matrix[:2, :2])).sum(1).max()
+        rng = np.random.default_rng(0)
+        image, beyond, weights = rng.random((7, 9, 3)), rng.random(3), rng.standard_normal((8, 6, 3))
+
+        def gradient(stretch):
+            value = lambda image: (ops.resample(image, beyond, matrix, (8, 6), stretch) * weights).sum()
+            return np.asarray(jax.grad(value)(jnp.asarray(image)))
+
+        np.testing.assert_allclose(gradient(stretch), gradient(math.inf), atol=1e-9)
+
+
+def test_a_resample_has_the_same_values_however_its_gradient_is_made():
+    matrix, image = affine(12, (1.1, 0.9), (2, -1)), np.random.default_rng(0).random((7, 9, 3), np.float32)
+    gathered, scattered = (
+        ops.resample(image, np.zeros(3, np.float32), matrix, (8, 6), stretch) for stretch in (1.4, np.inf)
+    )
+    np.testing.assert_array_equal(gathered, scattered)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightjax import cli, transforms
+from lightjax import cli, ops, transforms
 from lightjax.transforms import (
     between,
     collapse_alpha,
@@ -304,6 +304,29 @@ def test_gradient_is_the_adjoint_of_the_linear_map_that_finite_differences_find(
     assert np.abs(forward).max() > 0.1
 
 
+@pytest.mark.parametrize(
+    "move",
+    [
+        pad(2),
+        jitter(3),
+        crop_or_pad(5),
+        random_flip(),
+        random_scale([0.7, 1.3]),
+        random_scale(between(0.9, 1.2)),
+        random_rotate([-30, 20, 170]),
+        random_rotate(between(30, 60)),
+        random_rotate(between(-5, 4)),
+        random_crop(6, between(0.3, 0.9)),
+    ],
+    ids=repr,
+)
+def test_no_draw_stretches_more_than_a_move_says(move):
+    draws = jax.vmap(lambda key: move.matrix(key, (20, 24)))(jax.random.split(KEY, 200))
+    stretches = np.abs(np.linalg.inv(np.asarray(draws, np.float64)[:, :2, :2])).sum(2).max(1)
+    assert stretches.max() <= move.stretch() + 1e-6
+    assert stretches.max() >= 0.95 * min(move.stretch(), 1e6) or np.isinf(move.stretch())
+
+
 @pytest.mark.parametrize("transform", [*EVERY[1:], *OTHERS])
 def test_images_of_a_batch_draw_for_themselves(transform):
     results = apply(transform, np.repeat(random_images(1, 8, 7, 2), 12, axis=0))
@@ -353,8 +376,8 @@ def shape_after(transform, size, batch=1, channels=3):
 @pytest.mark.parametrize("name", SETS)
 def test_published_sets_turn_pixels_into_pixels_by_one_resampling(name, monkeypatch):
     before, after = SETS[name]
-    calls, bilinear = [], transforms._bilinear
-    monkeypatch.setattr(transforms, "_bilinear", lambda *args: calls.append(1) or bilinear(*args))
+    calls, resample = [], ops.resample
+    monkeypatch.setattr(ops, "resample", lambda *args: calls.append(1) or resample(*args))
     assert shape_after(getattr(transforms, name), (before, before), batch=2) == (2, after, after, 3)
     assert len(calls) == 1
 
