@@ -47,7 +47,7 @@ def stage(scope: str) -> str:
 def main(layer: str, channel: int) -> None:
     """Profile one step and print the table."""
     model, image, optimizer = lj.load_model("bvlc_googlenet"), lj.fourier_image(224), optax.adam(0.05)
-    state, key, objective = optimize.init(jax.random.key(0), image, optimizer), jax.random.key(0), None
+    state, key = optimize.init(jax.random.key(0), image, optimizer), jax.random.key(0)
     objective = lj.channel(layer, channel)
     settings = {"image": image, "transform": lj.transforms.DEFAULT, "optimizer": optimizer, "relu": "torchlight"}
 
@@ -79,16 +79,17 @@ def main(layer: str, channel: int) -> None:
         print(f"| {title} | {spent[title, False]:.2f} | {spent[title, True]:.2f} |")
     print(f"| sum | {sum(spent[k] for k in spent if not k[1]):.1f} | {sum(spent[k] for k in spent if k[1]):.1f} |")
     operations = compiled.cost_analysis()["flops"]
-    best = _best_rate()
+    best = best_rate()
     print(
         f"\nOne step takes {1000 * step:.1f} ms for {operations / 1e9:.2f} GFLOP: {operations / step / 1e9:.0f} "
         f"GFLOP/s, {operations / step / best:.0%} of the {best / 1e9:.0f} GFLOP/s of a matrix product of 1024x1024."
     )
 
 
-def _best_rate() -> float:
+def best_rate(dtype: str = "float32") -> float:
     """Floating-point operations per second of a large matrix product."""
-    a = jax.numpy.asarray(np.random.default_rng(0).standard_normal((1024, 1024)), jax.numpy.float32)
+    side = 1024 if jax.default_backend() == "cpu" else 8192
+    a = jax.numpy.asarray(np.random.default_rng(0).standard_normal((side, side)), dtype)
     product = jax.jit(lambda a: a @ a)
     product(a).block_until_ready()
     times = []
@@ -96,7 +97,7 @@ def _best_rate() -> float:
         start = time.perf_counter()
         product(a).block_until_ready()
         times.append(time.perf_counter() - start)
-    return 2 * 1024**3 / min(times)
+    return 2 * side**3 / min(times)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def lightjax_forward(layer: str) -> Callable[[], None]:
 @pytest.mark.parametrize("layer", UNITS)
 def test_step(benchmark, network, layer, contender):
     """One step (for "forward": one forward pass) of each contender for one channel of each layer."""
-    benchmark.group = layer
+    benchmark.group = f"speed {layer}"
     run = {
         "lightjax": lambda: lightjax_steps(layer, UNITS[layer]),
         "forward": lambda: lightjax_forward(layer),

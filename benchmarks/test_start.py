@@ -13,7 +13,7 @@ IMPORTS = {"lightjax": "import lightjax", "its libraries": "import jax, flax, op
 @pytest.mark.parametrize("imported", IMPORTS)
 def test_import(benchmark, imported):
     """A process that imports and ends."""
-    benchmark.group = "import"
+    benchmark.group = "start: import"
     command = [sys.executable, "-c", IMPORTS[imported]]
     benchmark.pedantic(lambda: subprocess.run(command, check=True), rounds=15, warmup_rounds=2)
 
@@ -21,7 +21,7 @@ def test_import(benchmark, imported):
 @pytest.mark.parametrize("cache", ["cold", "warm"])
 def test_first_step(benchmark, googlenet_file, cache, tmp_path, monkeypatch):
     """`lightjax render mixed4a:97` with one step, from the start of the process to the picture on disk."""
-    benchmark.group = "first step"
+    benchmark.group = "start: first step"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     command = [PROGRAM, "render", "mixed4a:97", "--model", "bvlc_googlenet", "--steps", "1", "-q", "-o", "a.png"]
     flags = [] if cache == "warm" else ["--no-compilation-cache"]

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
+from jax.typing import DTypeLike
 
 from lightjax import ops
 
@@ -293,6 +294,7 @@ class InceptionV1(nnx.Module):
         parameters: Mapping[str, Array | np.ndarray] | None = None,
         *,
         rngs: nnx.Rngs | None = None,
+        dtype: DTypeLike = jnp.float32,
         source: str = "",
         class_names: tuple[str, ...] = (),
     ):
@@ -302,13 +304,16 @@ class InceptionV1(nnx.Module):
           architecture: One of `ARCHITECTURES`, or a record of your own.
           parameters: Arrays by the names and shapes of `parameter_shapes(architecture)`.
           rngs: Draws He-normal kernels and zero biases in place of `parameters`.
+          dtype: What the network computes in, such as float32 or bfloat16; images and activations are float32 all the
+            same.
           source: See the attribute.
           class_names: See the attribute.
 
         Raises:
-          ValueError: If a parameter is missing, unexpected or of another shape, or if it is not clear which
-            parameters to use.
+          ValueError: If a parameter is missing, unexpected or of another shape, if it is not clear which parameters
+            to use, or if the dtype is none of real numbers.
         """
+        dtype = check_dtype(dtype)
         shapes = parameter_shapes(architecture)
         if parameters is None and rngs is not None:
             parameters = _random_parameters(shapes, rngs)
@@ -327,7 +332,7 @@ class InceptionV1(nnx.Module):
         self.source = source
         self.class_names = class_names
         for name in dict.fromkeys(name.partition("/")[0] for name in shapes):
-            setattr(self, name, Affine(*(_float32(parameters[f"{name}/{part}"]) for part in ("kernel", "bias"))))
+            setattr(self, name, Affine(*(_cast(parameters[f"{name}/{part}"], dtype) for part in ("kernel", "bias"))))
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -351,11 +356,13 @@ class InceptionV1(nnx.Module):
         for node in graph(self.architecture):
             with jax.named_scope(node.name):  # what profiles and compiled programs call it
                 values[node.name] = self._apply(node, [values[name] for name in node.inputs], relu)
-        return values | {"input": images}
+        return {name: value.astype(images.dtype) for name, value in values.items()} | {"input": images}
 
     def _preprocess(self, images: Array) -> Array:
         x = 255 * images - jnp.array(self.architecture.mean, images.dtype)
-        return x[..., ::-1] if self.architecture.bgr else x
+        x = x[..., ::-1] if self.architecture.bgr else x
+        first: Affine = getattr(self, graph(self.architecture)[0].name.removesuffix("_pre_relu_conv"))
+        return x.astype(first.kernel[...].dtype)
 
     def _apply(self, node: Node, inputs: list[Array], relu: ops.Relu) -> Array:
         x = inputs[0]
@@ -389,9 +396,24 @@ class InceptionV1(nnx.Module):
         return ((3, 3),) * 2 if padding == "caffe" else ((2, 3),) * 2
 
 
-def _float32(parameter: Array | np.ndarray) -> Array:
+def check_dtype(dtype: DTypeLike) -> jnp.dtype:
+    """What a network is to compute in.
+
+    Raises:
+      ValueError: If it is none of real numbers.
+    """
+    try:
+        known = jnp.dtype(dtype)
+    except TypeError:
+        known = jnp.dtype(bool)
+    if not jnp.issubdtype(known, jnp.floating):
+        raise ValueError(f"a network computes in real numbers, such as float32 or bfloat16, not in {dtype!r}")
+    return known
+
+
+def _cast(parameter: Array | np.ndarray, dtype: DTypeLike) -> Array:
     # Converted by NumPy where it can be: JAX would compile one program for each shape.
-    return jnp.asarray(parameter.astype(np.float32) if isinstance(parameter, np.ndarray) else parameter, jnp.float32)
+    return jnp.asarray(parameter.astype(dtype) if isinstance(parameter, np.ndarray) else parameter, dtype)
 
 
 def _random_parameters(shapes: Mapping[str, tuple[int, ...]], rngs: nnx.Rngs) -> dict[str, np.ndarray]:

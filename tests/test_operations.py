@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import report
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -33,3 +35,11 @@ def test_a_render_does_no_more_work_than_accepted():
     }
     assert not more, f"more work than accepted (found, accepted): {more}"
     assert set(found) == set(accepted)
+
+
+def test_the_tables_of_the_benchmarks_are_those_of_the_accepted_run():
+    text = (ROOT / "benchmarks" / "README.md").read_text()
+    runs = report.read(ROOT / "benchmarks" / "accepted.json")
+    rows = [line for line in report.tables(runs) if line.startswith("|")]
+    assert len(rows) > 30
+    assert [row for row in rows if row not in text] == []

@@ -33,16 +33,16 @@ def test_the_examples_in_python_run_one_after_the_other(offline):
     """As in a notebook that is run from top to bottom, with at most two steps each."""
     cut = """
         import lightjax
-        full = lightjax.visualize
-        def visualize(objective, *, steps=2048, **rest):
-            return full(objective, steps=min(steps, 2), progress=False, **rest)
-        lightjax.visualize = visualize
+        def cut(full):
+            return lambda objective, steps=2048, **rest: full(objective, steps=min(steps, 2), progress=False, **rest)
+        lightjax.visualize, lightjax.visualize_many = cut(lightjax.visualize), cut(lightjax.visualize_many)
     """
     code = "\n".join([textwrap.dedent(cut), *PYTHON])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert (offline / "mixed4a_97.png").exists()
     assert (offline / "pair.png").exists()
+    assert len(list(offline.glob("mixed4a_?.png"))) == 4
 
 
 @pytest.mark.slow
@@ -52,7 +52,7 @@ def test_the_commands_run_without_a_network(command, offline, googlenet_file):
     program = [str(Path(sys.executable).parent / arguments[0]), *arguments[1:]]
     if "convert" in program:
         program[2] = str(googlenet_file)
-    if "render" in program:
+    if "render" in program or "gallery" in program:
         program = [re.sub(r"^32,128$", "1,2", p) for p in program] + ["--steps", "2", "-q"]
     done = subprocess.run(program, capture_output=True, text=True, timeout=600)
     wrong = "mixed4z" in command

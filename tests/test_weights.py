@@ -183,6 +183,29 @@ def test_mini_comes_with_lightjax_and_knows_its_classes(mini, cache):
     assert not cache.exists()
 
 
+def test_a_network_in_bfloat16_says_so_and_is_the_same_to_two_digits(mini):
+    from lightjax import visualize
+
+    coarse = weights.load_model("mini", dtype="bfloat16")
+    assert coarse.source == f"{mini.source} in bfloat16"
+    images = jax.random.uniform(jax.random.key(0), (1, 64, 64, 3))
+    activations = jax.jit(lambda model: model(images))
+    for name, value in activations(mini).items():
+        other = activations(coarse)[name]
+        assert other.dtype == value.dtype == np.float32
+        assert abs(other - value).max() <= 0.05 * abs(value).max(), name
+    assert any((activations(coarse)[name] != value).any() for name, value in activations(mini).items())
+    pictures = [visualize("mixed3a:3", model=m, size=32, steps=8, progress=False) for m in (mini, coarse)]
+    assert pictures[1].settings["model"] == coarse.source
+    np.testing.assert_allclose(pictures[0].values, pictures[1].values, rtol=0.05)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "complex64", "flote32"])
+def test_a_dtype_that_is_none_of_real_numbers_is_refused(dtype):
+    with pytest.raises(ValueError, match=f"float32 or bfloat16, not in '{dtype}'"):
+        weights.load_model("mini", dtype=dtype)
+
+
 def test_a_safetensors_file_of_another_program_is_refused(tmp_path):
     safetensors.numpy.save_file({"a": np.ones(1, np.float32)}, tmp_path / "other.safetensors")
     with pytest.raises(WeightsError, match="lightjax convert"):
