@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import types
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -233,25 +234,27 @@ def gallery(
     if examples is not None and not examples.is_dir():
         raise NotADirectoryError(f"--examples names {examples}, which is no folder")
     try:
-        made = galleries.render(
-            output,
-            layers,
-            channels=None if channels is None else galleries.parse_channels(channels),
-            positive=positive,
-            negative=negative,
-            diverse=diverse,
-            steps=steps,
-            size=_size(size),
-            model=model,
-            transforms=moves.DEFAULT if transforms else None,
-            optimizer=lr,
-            relu=relu,
-            seed=seed,
-            chunk=chunk,
-            share=cluster.find() if distributed else cluster.Place(0, 1),
-            examples=examples,
-            progress=not quiet,
-        )
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: print(f"lightjax: note: {message}", file=sys.stderr)
+            made = galleries.render(
+                output,
+                layers,
+                channels=None if channels is None else galleries.parse_channels(channels),
+                positive=positive,
+                negative=negative,
+                diverse=diverse,
+                steps=steps,
+                size=_size(size),
+                model=model,
+                transforms=moves.DEFAULT if transforms else None,
+                optimizer=lr,
+                relu=relu,
+                seed=seed,
+                chunk=chunk,
+                share=cluster.find() if distributed else cluster.Place(0, 1),
+                examples=examples,
+                progress=not quiet,
+            )
     except KeyboardInterrupt:
         print("lightjax: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
@@ -261,6 +264,8 @@ def gallery(
             f"finite: {', '.join(made.failed)}",
             file=sys.stderr,
         )
+    if made.missing:
+        print(f"lightjax: note: {made.missing} pictures are missing; the same command makes them", file=sys.stderr)
     pictures = f"{made.pictures - made.missing} of {made.pictures}" if made.missing else f"{made.pictures}"
     print(f"{output}: {pictures} pictures, {made.rendered} of them new")
     return 0

@@ -1,6 +1,7 @@
 """Pictures of a data set that excite channels most, cut out around the position that does."""
 
 import concurrent.futures
+import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from PIL import Image, ImageOps
 
 from lightjax import imageio, objectives
 from lightjax.optimize import Model
@@ -21,6 +21,10 @@ BATCH = 16
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
 """How the names of pictures end."""
+
+
+_NAMED = 5
+"""Most files that a warning names."""
 
 
 class _Best(NamedTuple):
@@ -78,7 +82,7 @@ def find(
     wanted = {layer: np.array(list(dict.fromkeys(indices)), np.int32) for layer, indices in channels.items() if indices}
     shapes = _shapes(model, wanted, size)
     folder, output = Path(folder), Path(output)
-    paths = _paths(folder, output)
+    paths = pictures_in(folder, output)
     excitations = jax.jit(_excitations(model, wanted))
 
     best = {layer: _nothing(count, len(indices)) for layer, indices in wanted.items()}
@@ -99,8 +103,9 @@ def find(
     if len(unreadable) == len(paths):
         raise ValueError(f"none of the {len(paths)} pictures in {folder} can be read")
     if unreadable:
-        names = ", ".join(path.relative_to(folder).as_posix() for path in unreadable)
-        warnings.warn(f"skipped what cannot be read as a picture: {names}", stacklevel=2)
+        names = ", ".join(path.relative_to(folder).as_posix() for path in unreadable[:_NAMED])
+        more = f" and {len(unreadable) - _NAMED} more" if len(unreadable) > _NAMED else ""
+        warnings.warn(f"skipped what cannot be read as a picture: {names}{more}", stacklevel=2)
     fields = {line.name: line.receptive_field for line in getattr(model, "layers", ())}
     return _write(best, wanted, shapes, fields, paths, folder, output, size)
 
@@ -113,8 +118,13 @@ def _shapes(model: Model, wanted: Mapping[str, np.ndarray], size: int) -> dict[s
     return {layer: found[layer].shape for layer in wanted}
 
 
-def _paths(folder: Path, output: Path) -> list[Path]:
-    """The pictures in a folder, in the order of their names."""
+def pictures_in(folder: Path, output: Path) -> list[Path]:
+    """The pictures in a folder, but for those in `output`, in the order of their names.
+
+    Raises:
+      ValueError: If there are none.
+      NotADirectoryError: If there is no such folder.
+    """
     if not folder.is_dir():
         raise NotADirectoryError(f"there is no folder {folder} to take examples from")
     inside = [path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file()]
@@ -124,13 +134,19 @@ def _paths(folder: Path, output: Path) -> list[Path]:
     return paths
 
 
+def content(folder: Path, output: Path) -> str:
+    """A hash of the paths and sizes of the pictures in a folder, which changes when other ones are there."""
+    found = [f"{path.resolve()} {path.stat().st_size}" for path in pictures_in(folder, output)]
+    return hashlib.sha256("\n".join(found).encode()).hexdigest()[:12]
+
+
 def _batches(paths: list[Path], size: int, progress: bool) -> Iterator[tuple[int, list[np.ndarray | None]]]:
     """Pictures in batches, each with the number of its first; None for those that cannot be read."""
     from tqdm.auto import tqdm
 
     def attempt(path: Path) -> np.ndarray | None:
         try:
-            return _read(path, size)
+            return imageio.load_picture(path, size)
         except Exception:  # Pillow raises many types for damaged files
             return None
 
@@ -142,13 +158,6 @@ def _batches(paths: list[Path], size: int, progress: bool) -> Iterator[tuple[int
             pictures = list(pool.map(attempt, paths[start : start + BATCH]))
             yield start, pictures
             bar.update(len(pictures))
-
-
-def _read(path: Path, size: int) -> np.ndarray:
-    """The middle square of a picture, `[size, size, 3]` float32 in [0, 1]."""
-    with Image.open(path) as picture:
-        upright = ImageOps.exif_transpose(picture).convert("RGB")
-    return np.asarray(ImageOps.fit(upright, (size, size), Image.Resampling.BICUBIC), np.float32) / 255
 
 
 def _excitations(model: Model, wanted: Mapping[str, np.ndarray]) -> Callable[[Array], dict[str, tuple[Array, Array]]]:
@@ -208,7 +217,7 @@ def _write(
                 source = paths[number].relative_to(folder).as_posix()
                 examples.append({"file": f"{output.name}/{file.name}", "value": float(value), "source": source})
     for number in sorted(crops):
-        picture = _read(paths[number], size)
+        picture = imageio.load_picture(paths[number], size)
         for file, window in crops[number]:
             imageio.save(file, picture[window])
     return found

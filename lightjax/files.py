@@ -1,8 +1,16 @@
 """Files that are written whole or not at all."""
 
+import glob
 import os
 import uuid
 from pathlib import Path
+
+
+def sweep(path: str | os.PathLike) -> None:
+    """Remove what `write_whole` left beside a file when its process was killed; only while nobody else writes it."""
+    path = Path(path)
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        leftover.unlink(missing_ok=True)
 
 
 def write_whole(path: str | os.PathLike, data: bytes) -> None:

@@ -10,6 +10,7 @@ Processes share a folder by locks that the kernel gives back when their owner di
 """
 
 import contextlib
+import hashlib
 import importlib.metadata
 import json
 import re
@@ -19,6 +20,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import filelock
 import jax
@@ -42,6 +44,7 @@ DIVERSITY = 1e2
 """Weight of the diversity term."""
 
 _LOCKS = ".locks"
+_EXAMPLES = "examples"
 _PATIENCE = 1.0
 """Seconds between looks at what other processes are still making."""
 
@@ -136,6 +139,9 @@ def render(
         raise ValueError(f"diverse pictures are 2 or more of one channel, or 0 for none, not {diverse}")
     if chunk is not None and chunk < 1:
         raise ValueError(f"a chunk is a number of jobs from 1 on, not {chunk}")
+    if examples is not None:
+        crops.pictures_in(examples, Path(folder) / _EXAMPLES)  # or it would fail at the very end
+    given = weights.DEFAULT if model is None else model if isinstance(model, str) else None
     if model is None or isinstance(model, str):
         model = weights.load_model(weights.DEFAULT if model is None else model)
     plans = {
@@ -159,7 +165,7 @@ def render(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _LOCKS).mkdir(exist_ok=True)
     with _lock(folder, "manifest"):
-        manifest = _begin_or_resume(folder, plans, wanted, diverse, seed, chunk)
+        manifest = _begin_or_resume(folder, given, plans, wanted, diverse, seed, chunk)
     rendered, failed = _render_missing(folder, manifest, plans, share, progress)
     with _lock(folder, "page"):  # so that who comes last sees everything
         missing = [file for chunk in chunks_of(manifest) for file in _missing(folder, manifest, chunk)]
@@ -180,7 +186,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         return None
     except ValueError as error:
         raise ValueError(f"{folder / MANIFEST} is not a manifest of lightjax; choose another folder") from error
-    if not isinstance(manifest, dict) or manifest.keys() != {"settings", "versions", "chunk", "chunks"}:
+    if not isinstance(manifest, dict) or manifest.keys() != {"model", "settings", "versions", "chunk", "chunks"}:
         raise ValueError(f"{folder / MANIFEST} is not a manifest of this version of lightjax; choose another folder")
     return manifest
 
@@ -207,18 +213,23 @@ def entries(folder: Path, manifest: Mapping[str, Any], examples: Mapping[str, An
             for name in names:
                 if not (folder / name).exists():
                     continue
-                values = imageio.read_settings(folder / name)["values"]
+                try:
+                    values = imageio.read_settings(folder / name)["values"]
+                except ValueError as error:
+                    raise ValueError(f"{error}; delete it, and the same command makes it again") from error
                 entry = found.setdefault(
                     (chunk.layer, channel),
                     {
                         "layer": chunk.layer,
                         "channel": channel,
                         "pictures": [],
-                        "command": _command(manifest["settings"], chunk.layer, channel),
+                        "command": "",
                         "examples": examples.get(f"{chunk.layer}:{channel}", []),
                     },
                 )
                 entry["pictures"].append({"kind": chunk.kind, "file": name, "values": values})
+                if name == names[0] and (command := _command(manifest, name)) not in entry["command"]:
+                    entry["command"] += "\n" * bool(entry["command"]) + command
     order = list(manifest["settings"]["channels"])
     return sorted(found.values(), key=lambda entry: (order.index(entry["layer"]), entry["channel"]))
 
@@ -271,19 +282,25 @@ def _objective(kind: str, layer: str, channel: int) -> Objective:
     return objectives.channel(layer, channel) - DIVERSITY * objectives.diversity(layer)
 
 
-def _begin_or_resume(folder: Path, plans: Mapping[str, Plan], wanted, diverse: int, seed: int, chunk: int | None):
+def _begin_or_resume(
+    folder: Path, model: str | None, plans: Mapping[str, Plan], wanted, diverse: int, seed: int, chunk: int | None
+) -> dict[str, Any]:
     """The manifest that is there, if it says what is asked for, or a new one."""
+    files.sweep(folder / MANIFEST)
     any_plan = next(iter(plans.values()))
     device = any_plan.settings["device"]
     names = ("model", "size", "steps", "transforms", "optimizer", "relu")
     settings = {
         **{name: any_plan.settings[name] for name in names},
+        "weights": _digest(any_plan.model),
         "seed": int(seed),
         "kinds": list(plans),
         "diverse": diverse,
         "channels": {layer: _format_channels(channels) for layer, channels in wanted.items()},
     }
-    versions = {name: importlib.metadata.version(name) for name in ("lightjax", "jax", "jaxlib", "optax", "numpy")}
+    versions = {
+        name: importlib.metadata.version(name) for name in ("lightjax", "jax", "jaxlib", "optax", "numpy", "pillow")
+    }
     versions["device"] = f"{len(jax.local_devices())} x {device}"
     old = read_manifest(folder)
     if old is not None:
@@ -296,10 +313,14 @@ def _begin_or_resume(folder: Path, plans: Mapping[str, Plan], wanted, diverse: i
         {"layer": layer, "kind": kind, "channels": _format_channels(channels[start : start + jobs])}
         for layer, channels in wanted.items()
         for kind in plans
-        for jobs in [_jobs(kind, chunk, diverse)]
+        for jobs in [_jobs(kind, chunk, diverse, len(channels))]
         for start in range(0, len(channels), jobs)
     ]
-    manifest = {"settings": settings, "versions": versions, "chunk": chunk, "chunks": chunks}
+    manifest = {"model": model, "settings": settings, "versions": versions, "chunk": chunk, "chunks": chunks}
+    present = [name for c in chunks_of(manifest) for names in _files(manifest, c) for name in names]
+    present = [name for name in present if (folder / name).exists()]
+    if present:
+        raise ValueError(f"{folder} holds pictures, such as {present[0]}, but no {MANIFEST}; choose another folder")
     files.write_whole(folder / MANIFEST, _to_json(manifest))
     return manifest
 
@@ -314,9 +335,25 @@ def _fitting_chunk(plans: Mapping[str, Plan], wanted: Mapping[str, list[int]], m
     return many.fitting_chunk(many.spread_over(plan, mesh), goal, most, mesh) * together
 
 
-def _jobs(kind: str, chunk: int, diverse: int) -> int:
-    """Jobs in a chunk: as many as make about the same number of pictures."""
-    return max(1, chunk // diverse) if kind == "diverse" else chunk
+def _jobs(kind: str, chunk: int, diverse: int, channels: int) -> int:
+    """Jobs in a chunk: as many as make about the same number of pictures, and no more than a layer has channels."""
+    return min(channels, max(1, chunk // diverse) if kind == "diverse" else chunk)
+
+
+def _jobs_of(manifest: Mapping[str, Any], chunk: Chunk) -> int:
+    settings = manifest["settings"]
+    channels = len(parse_channels(settings["channels"][chunk.layer]))
+    return _jobs(chunk.kind, manifest["chunk"], settings["diverse"], channels)
+
+
+def _digest(model: Model) -> str:
+    """A hash of all arrays of a model; a function holds none that can be seen."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(model):
+        if isinstance(leaf, jax.Array | np.ndarray):
+            digest.update(f"{jax.tree_util.keystr(path)} {leaf.shape} {leaf.dtype}".encode())
+            digest.update(np.asarray(leaf).tobytes())
+    return digest.hexdigest()[:12]
 
 
 def _compare(folder: Path, old: Mapping[str, Any], settings, versions, chunk: int | None) -> None:
@@ -351,11 +388,8 @@ def _render_missing(
     left = {chunk.number: len(_missing(folder, manifest, chunk)) for chunk in pending}
     total = sum(len(names) for chunk in pending for names in _files(manifest, chunk))
     pending = [chunk for chunk in pending if left[chunk.number]]
-    meshes = {
-        chunk.kind: many.mesh_of(jobs=_jobs(chunk.kind, manifest["chunk"], manifest["settings"]["diverse"]))
-        for chunk in pending
-    }
-    plans = {kind: many.spread_over(plans[kind], mesh) for kind, mesh in meshes.items()}
+    meshes = {(chunk.kind, chunk.layer): many.mesh_of(jobs=_jobs_of(manifest, chunk)) for chunk in pending}
+    spread = {(kind, layer): many.spread_over(plans[kind], mesh) for (kind, layer), mesh in meshes.items()}
     rendered, failed = 0, []
     with many.bar(total, progress, total - sum(left.values())) as bar:
         while pending:
@@ -366,8 +400,8 @@ def _render_missing(
                         missing = _missing(folder, manifest, chunk)
                         bar.update(left[chunk.number] - len(missing))  # made by others
                         if missing:
-                            plan, mesh = plans[chunk.kind], meshes[chunk.kind]
-                            failed += _render_chunk(folder, manifest, chunk, plan, mesh, bar)
+                            place = chunk.kind, chunk.layer
+                            failed += _render_chunk(folder, manifest, chunk, spread[place], meshes[place], bar)
                             rendered += len(missing)
                 except filelock.Timeout:
                     locked.append(chunk)
@@ -381,20 +415,18 @@ def _render_chunk(folder: Path, manifest: Mapping[str, Any], chunk: Chunk, plan:
     """Render a chunk and write the files of it that are missing; return those of failed jobs."""
     settings = manifest["settings"]
     goals = [_objective(chunk.kind, chunk.layer, channel) for channel in chunk.channels]
-    jobs = _jobs(chunk.kind, manifest["chunk"], settings["diverse"])
-    jobs = -(-jobs // mesh.size) * mesh.size
+    jobs = -(-_jobs_of(manifest, chunk) // mesh.size) * mesh.size
     worth = len(_missing(folder, manifest, chunk)) / len(goals)
     made = lambda share: bar.update(share * worth)
     results = many.render(plan, goals, [settings["seed"]] * len(goals), jobs, mesh, made)
     if any(result.interrupted for result in results):
         raise KeyboardInterrupt
     failed = []
-    (folder / chunk.layer).mkdir(parents=True, exist_ok=True)
+    (folder / _place(chunk.layer)).mkdir(exist_ok=True)
     for channel, names, result in zip(chunk.channels, _files(manifest, chunk), results, strict=True):
         for place, (name, picture) in enumerate(zip(names, result.images, strict=True)):
             path = folder / name
-            for leftover in path.parent.glob(f".{path.name}.*"):  # of a process that was killed as it wrote
-                leftover.unlink()
+            files.sweep(path)
             if path.exists():
                 continue
             about = {"layer": chunk.layer, "channel": channel, "kind": chunk.kind, "values": _curve(result)}
@@ -417,7 +449,14 @@ def _files(manifest: Mapping[str, Any], chunk: Chunk) -> list[list[str]]:
     """The files of each job of a chunk, relative to the folder."""
     number = manifest["settings"]["diverse"]
     endings = {"positive": [""], "negative": ["_negative"], "diverse": [f"_diverse_{i + 1}" for i in range(number)]}
-    return [[f"{chunk.layer}/{channel:04d}{end}.png" for end in endings[chunk.kind]] for channel in chunk.channels]
+    place = _place(chunk.layer)
+    return [[f"{place}/{channel:04d}{end}.png" for end in endings[chunk.kind]] for channel in chunk.channels]
+
+
+def _place(layer: str) -> str:
+    """The folder of a layer: its name, but for what would lead elsewhere or to the photographs."""
+    quoted = quote(layer, safe="")
+    return f"%{ord(layer[0]):02X}{quoted[1:]}" if quoted.startswith(".") or quoted == _EXAMPLES else quoted
 
 
 def _missing(folder: Path, manifest: Mapping[str, Any], chunk: Chunk) -> list[str]:
@@ -437,33 +476,37 @@ def _lock(folder: Path, name: str, wait: bool = True) -> Iterator[None]:
 
 
 def _write_page(folder: Path, manifest: Mapping[str, Any], model: Model, examples: Path | None, progress: bool) -> None:
-    """Write the page that shows what is there; look for photographs first, unless that has been done."""
+    """Write the page that shows what is there; look for photographs too, unless that has been done."""
     file = folder / "examples.json"
     known = json.loads(file.read_bytes()) if file.exists() else {"folder": None, "examples": {}}
-    if examples is not None and known["folder"] != str(examples.resolve()):
-        channels = {layer: parse_channels(text) for layer, text in manifest["settings"]["channels"].items()}
-        found = crops.find(model, examples, channels, folder / "examples", progress=progress)
-        known = {
-            "folder": str(examples.resolve()),
-            "examples": {f"{layer}:{channel}": seen for (layer, channel), seen in found.items()},
-        }
-        files.write_whole(file, _to_json(known))
-    shown = entries(folder, manifest, known["examples"])
     settings = {key: value for key, value in manifest["settings"].items() if key not in ("kinds", "channels")}
     settings["size"] = "x".join(map(str, settings["size"]))
     title = f"{', '.join(manifest['settings']['channels'])} of {settings['model'].partition('@')[0]}"
-    page.write(folder, title=title, settings=settings | manifest["versions"], entries=shown)
+
+    def write() -> None:
+        files.sweep(folder / "index.html")
+        shown = entries(folder, manifest, known["examples"])
+        page.write(folder, title=title, settings=settings | manifest["versions"], entries=shown)
+
+    write()
+    if examples is None or known["folder"] == (content := crops.content(examples, folder / _EXAMPLES)):
+        return
+    channels = {layer: parse_channels(text) for layer, text in manifest["settings"]["channels"].items()}
+    for leftover in (file, *(folder / _EXAMPLES).glob("[!.]*")):
+        files.sweep(leftover)
+    found = crops.find(model, examples, channels, folder / _EXAMPLES, progress=progress)
+    known = {"folder": content, "examples": {f"{layer}:{channel}": seen for (layer, channel), seen in found.items()}}
+    files.write_whole(file, _to_json(known))
+    write()
 
 
-def _command(settings: Mapping[str, Any], layer: str, channel: int) -> str:
-    """What renders the picture of a channel again."""
-    rate = re.fullmatch(r"adam\((.+)\)", settings["optimizer"])
-    words = ["lightjax", "render", f"{layer}:{channel}", "--model", settings["model"].partition("@")[0]]
-    words += ["--size", "x".join(map(str, settings["size"])), "--steps", settings["steps"], "--seed", settings["seed"]]
-    words += ["--lr", rate[1]] if rate and float(rate[1]) != 0.05 else []
-    words += ["--relu", settings["relu"]] if settings["relu"] not in (None, "torchlight") else []
-    words += ["--no-transforms"] if settings["transforms"] == "None" else []
-    return shlex.join(map(str, words))
+def _command(manifest: Mapping[str, Any], name: str) -> str:
+    """What renders the pictures of a channel again, in the folder of the gallery."""
+    model = manifest["model"]
+    if model is None:
+        return "(the network was given in Python, and there is no command that has it)"
+    named = model in weights.CHECKPOINTS or model in weights.EMBEDDED
+    return shlex.join(["lightjax", "render", "--like", name, *([] if named else ["--model", model]), "-o", "again.png"])
 
 
 def _to_json(value: Any) -> bytes:

@@ -238,6 +238,9 @@ def render(
     except KeyboardInterrupt:
         interrupted = True
 
+    if interrupted and not np.asarray(state.finite).any():
+        raise KeyboardInterrupt  # no job is left that could be marked
+
     made_by_each, finite = np.asarray(state.state.step), np.asarray(state.finite)
     pictures = _decode(plan.image, state.state.params)
     # The last update may have spoilt a picture whose objective nobody has seen.
@@ -267,7 +270,7 @@ def _stream(plan, goals, seeds, chunk, memory, devices, progress) -> Iterator[tu
             if chunk is None:
                 size = fitting_chunk(spread, goals[places[0]], len(places), mesh, memory)
             else:
-                size = -(-chunk // mesh.size) * mesh.size
+                size = -(-min(chunk, len(places)) // mesh.size) * mesh.size
             for start in range(0, len(places), size):
                 now = places[start : start + size]
                 results = render(spread, [goals[i] for i in now], [seeds[i] for i in now], size, mesh, shown.update)

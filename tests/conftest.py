@@ -70,6 +70,20 @@ def converted(checkpoint: Path, tmp_path_factory) -> Path:
     return path
 
 
+@pytest.fixture
+def compiled():
+    """The names of the programs that are compiled, as they are."""
+    names: list[str] = []
+
+    def listen(event: str, duration: float, **about) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            names.append(about.get("fun_name", ""))
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield names
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
 def _present(path: Path) -> Path:
     if not path.exists():
         pytest.skip(f"{path.parent.name}/{path.name} is not here")

@@ -148,8 +148,9 @@ def test_pictures_of_any_kind_and_shape_are_seen_upright_in_their_middle(tmp_pat
     exif = Image.Exif()
     exif[0x0112] = 3  # upside down
     Image.fromarray(turned).save(folder / "TURNED.JPG", exif=exif, quality=100)
-    first, second, third = look(folder, {"patch": [0]})["patch", 0]
-    assert [first["source"], second["source"], third["source"]] == ["TURNED.JPG", "grey.webp", "clear.png"]
+    first, white, second = look(folder, {"patch": [0]})["patch", 0]
+    assert [first["source"], white["source"], second["source"]] == ["TURNED.JPG", "clear.png", "grey.webp"]
+    assert white["value"] == 1  # what is transparent lies over white
     assert crop(folder, first)[-PATCH:].mean() > 250 > 5 > crop(folder, first)[:PATCH].mean()
     assert second["value"] == pytest.approx(200 / 255, abs=0.01)
 

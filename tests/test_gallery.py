@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -15,12 +16,13 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 import lightjax as lj
-from lightjax import cli, files, gallery, imageio, many, objectives, optimize
+from lightjax import cli, files, gallery, imageio, many, objectives, optimize, weights
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ("--model", "mini", "--size", "32", "--channels", "0-9", "--chunk", "4", "--steps", "12", "-q")
@@ -128,7 +130,7 @@ def test_the_manifest_says_everything(whole):
     assert settings["model"] == lj.load_model("mini").source
     assert settings["channels"] == {"conv2d0": "0-9"}
     assert (settings["steps"], settings["size"], settings["seed"]) == (12, [32, 32], 0)
-    assert manifest["versions"].keys() == {"lightjax", "jax", "jaxlib", "optax", "numpy", "device"}
+    assert manifest["versions"].keys() == {"lightjax", "jax", "jaxlib", "optax", "numpy", "pillow", "device"}
     assert [(chunk.kind, chunk.channels) for chunk in gallery.chunks_of(manifest)] == [
         ("positive", [0, 1, 2, 3]),
         ("positive", [4, 5, 6, 7]),
@@ -151,7 +153,7 @@ def test_entries_come_from_the_pictures_alone(copy):
             "values": imageio.read_settings(copy / PICTURES[5])["values"],
         }
     ]
-    assert entries[4]["command"] == "lightjax render conv2d0:5 --model mini --size 32x32 --steps 12 --seed 0"
+    assert entries[4]["command"] == "lightjax render --like conv2d0/0005.png -o again.png"
 
 
 def test_curves_keep_their_ends_and_are_short():
@@ -298,6 +300,136 @@ def test_other_weights_are_an_error_and_other_versions_a_note(copy, capsys):
     assert code == 2
     assert 'model was "mini@000000000000" and is now "mini@' in errors
     assert 'lightjax was "0.0.1" and is now' in errors
+
+
+def weights_file(path: Path, factor: float) -> Path:
+    """The weights of mini, all of them times a factor, with the metadata of the original."""
+    source = weights.EMBEDDED["mini"]
+    with safetensors.safe_open(source, framework="numpy") as file:
+        metadata = file.metadata()
+        tensors = {name: factor * file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    safetensors.numpy.save_file(tensors, path, metadata)
+    return path
+
+
+def test_arrays_that_changed_under_the_same_name_are_an_error(tmp_path, capsys):
+    path = weights_file(tmp_path / "tuned.safetensors", 1)
+    command = ("gallery", "conv2d0", "-o", str(tmp_path / "g"), "--model", str(path), "--channels", "0-1")
+    options = ("--steps", "1", "--size", "32", "-q")
+    assert run(capsys, *command, *options)[0] == 0
+    weights_file(path, 1.5)
+    code, _, errors = run(capsys, *command, *options)
+    assert code == 2
+    assert re.search(r'weights was "\w{12}" and is now "\w{12}"', errors)
+
+
+@pytest.mark.parametrize("path", [None, "tuned.safetensors"])
+def test_the_commands_of_the_page_make_each_picture_again(path, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = "mini" if path is None else str(weights_file(tmp_path / path, 1.25))
+    gallery.render(
+        tmp_path / "g",
+        ["conv2d1"],
+        channels=[3],
+        negative=True,
+        diverse=2,
+        steps=3,
+        size=32,
+        model=model,
+        progress=False,
+    )
+    monkeypatch.chdir(tmp_path / "g")
+    manifest = gallery.read_manifest(Path())
+    (entry,) = gallery.entries(Path(), manifest, {})
+    commands = entry["command"].split("\n")
+    assert len(commands) == 3
+    for command, kind in zip(commands, ("positive", "negative", "diverse"), strict=True):
+        pictures = [picture["file"] for picture in entry["pictures"] if picture["kind"] == kind]
+        assert run(capsys, *shlex.split(command)[1:], "-q")[0] == 0
+        sheet = imageio.sheet(np.stack([imageio.load_picture(file) for file in pictures]))
+        assert np.abs(imageio.load_picture("again.png") - sheet).mean() < 0.01
+
+
+def test_pictures_without_a_manifest_are_not_taken_for_finished(copy, capsys, chunks):
+    (copy / "manifest.json").unlink()
+    before = contents(copy)
+    code, _, errors = run(capsys, "gallery", "conv2d0", "-o", str(copy), *SMALL)
+    assert code == 2
+    assert "holds pictures, such as conv2d0/0000.png, but no manifest.json; choose another folder" in errors
+    assert chunks == []
+    assert contents(copy) == before
+
+
+def test_a_damaged_picture_is_named_with_what_to_do(copy, capsys):
+    (copy / PICTURES[2]).write_bytes((copy / PICTURES[2]).read_bytes()[:200])
+    code, _, errors = run(capsys, "gallery", "conv2d0", "-o", str(copy), *SMALL)
+    assert code == 2
+    assert "0002.png is not a readable picture; delete it, and the same command makes it again" in errors
+
+
+def test_leftovers_of_a_killed_process_are_cleared_away(copy, whole):
+    for name in ("manifest.json", "index.html"):
+        (copy / f".{name}.0123").write_bytes(b"half a fi")
+    (copy / PICTURES[0]).unlink()
+    settings = {"channels": range(10), "steps": 12, "size": 32, "model": "mini", "progress": False}
+    gallery.render(copy, ["conv2d0"], **settings)
+    assert contents(copy) == contents(whole)
+
+
+@pytest.mark.parametrize("layer", ["../up", "..", "/absolute", "a/b", "examples", ".hidden", "a b%41", "é"])
+def test_no_name_of_a_layer_leads_out_of_the_folder(layer, tmp_path):
+    def model(images):
+        return {layer: images}
+
+    folder = tmp_path / "g"
+    gallery.render(folder, [layer], channels=[1], steps=1, size=8, model=model, transforms=None, progress=False)
+    (picture,) = folder.glob("*/*.png")
+    assert picture.parent.parent == folder
+    assert picture.parent.name not in ("examples", "..")
+    assert not picture.parent.name.startswith(".")
+    assert set(tmp_path.iterdir()) == {folder}
+    manifest = gallery.read_manifest(folder)
+    (entry,) = gallery.entries(folder, manifest, {})
+    assert (entry["layer"], entry["pictures"][0]["file"]) == (layer, f"{picture.parent.name}/0001.png")
+    assert "no command" in entry["command"]
+
+
+def test_a_gallery_compiles_one_program_for_each_layer_and_kind(tmp_path, compiled):
+    settings = {"channels": range(6), "steps": 2, "size": 41, "model": "mini", "progress": False}
+    gallery.render(tmp_path / "g", ["mixed3a"], **settings)
+    assert compiled.count("jit(_advance_many)") == 1
+    compiled.clear()
+    gallery.render(tmp_path / "h", ["conv2d0", "conv2d1"], negative=True, chunk=2, **settings)
+    assert compiled.count("jit(_advance_many)") == 4
+
+
+def test_examples_are_found_once_and_anew_when_the_folder_changes(tmp_path, monkeypatch):
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    draw = np.random.default_rng(0)
+    for i in range(2):
+        imageio.save(folder / f"{i}.png", draw.random((40, 40, 3)))
+    settings = {"channels": [0], "steps": 1, "size": 32, "model": "mini", "examples": folder, "progress": False}
+    looked = []
+    find = gallery.crops.find
+    monkeypatch.setattr(gallery.crops, "find", lambda *a, **k: looked.append(1) or find(*a, **k))
+    for expected in (2, 2):
+        gallery.render(tmp_path / "g", ["conv2d0"], **settings)
+        assert len(json.loads((tmp_path / "g" / "examples.json").read_text())["examples"]["conv2d0:0"]) == expected
+    assert len(looked) == 1
+    imageio.save(folder / "2.png", draw.random((40, 40, 3)))
+    gallery.render(tmp_path / "g", ["conv2d0"], **settings)
+    assert len(json.loads((tmp_path / "g" / "examples.json").read_text())["examples"]["conv2d0:0"]) == 3
+    assert "examples/conv2d0-0000-3.jpg" in (tmp_path / "g" / "index.html").read_text()
+
+
+def test_a_folder_without_photographs_is_refused_before_anything_is_rendered(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    command = ("gallery", "conv2d0", "-o", str(tmp_path / "g"), *SMALL, "--examples", str(tmp_path / "empty"))
+    code, _, errors = run(capsys, *command)
+    assert code == 2
+    assert "there are no pictures in" in errors
+    assert not (tmp_path / "g").exists()
 
 
 def test_what_is_no_manifest_is_not_touched(tmp_path, capsys):

@@ -60,20 +60,6 @@ def same(a: lj.Result, b: lj.Result) -> None:
         np.testing.assert_allclose(pictures, b.snapshots[step], rtol=0, atol=2e-6)
 
 
-@pytest.fixture
-def compiled():
-    """The names of the programs that are compiled, as they are."""
-    names: list[str] = []
-
-    def listen(event: str, duration: float, **about) -> None:
-        if event == "/jax/core/compile/backend_compile_duration":
-            names.append(about.get("fun_name", ""))
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    yield names
-    jax.monitoring.unregister_event_duration_listener(listen)
-
-
 @pytest.mark.parametrize("chunk", [None, 1, 3])
 def test_a_job_gives_the_picture_it_gives_alone_first_last_and_in_any_chunk(alone, chunk):
     jobs = lj.visualize_many(lj.channel("b", jnp.array(CHANNELS)), seed=5, chunk=chunk, **SMALL).in_order()
