@@ -3,7 +3,6 @@
 All on channel 97 of mixed4a. Rounds of the sizes follow each other closely; read ratios within one run.
 """
 
-import json
 import subprocess
 import sys
 import textwrap
@@ -15,6 +14,7 @@ import lightjax as lj
 from benchmarks.test_speed import googlenet, lightjax_steps
 
 STEPS = 4
+JOB_STEPS = 64
 
 
 @pytest.mark.parametrize("batch", [1, 2, 4, 8, 16])
@@ -35,35 +35,38 @@ def test_pixels(benchmark, googlenet_file, size):
     benchmark.pedantic(steps, rounds=7, warmup_rounds=1)
 
 
-@pytest.mark.parametrize("jobs", [1, 8, 32])
+@pytest.mark.parametrize("jobs", [1, 8, 16])
 def test_jobs(benchmark, googlenet_file, jobs):
-    """Time of independent jobs in one program, per job."""
+    """Time of independent jobs in one program from start to end, per job and step; the first is a lone render."""
     benchmark.group = "scaling"
-    benchmark.extra_info["per"] = STEPS * jobs
+    benchmark.extra_info["per"] = JOB_STEPS * jobs
     model, objective = googlenet(), lj.channel("mixed4a", jax.numpy.arange(jobs))
 
     def render():
-        for _ in lj.visualize_many(objective, model=model, steps=STEPS, progress=False):
+        for _ in lj.visualize_many(objective, model=model, steps=JOB_STEPS, progress=False):
             pass
 
-    benchmark.pedantic(render, rounds=5, warmup_rounds=1)
+    def alone():
+        lj.visualize("mixed4a:0", model=model, steps=JOB_STEPS, progress=False)
+
+    benchmark.pedantic(alone if jobs == 1 else render, rounds=3, warmup_rounds=1)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 4, 8])
 def test_memory(benchmark, googlenet_file, batch):
-    """Largest resident memory of a process that renders a batch at 224 pixels, in megabytes."""
+    """Largest resident memory of a process that renders a batch at 224 pixels, in megabytes; needs Linux's /proc."""
     benchmark.group = "memory"
     code = f"""
-        import json, resource, lightjax as lj
+        import re, lightjax as lj
         image = lj.fourier_image(224, batch={batch})
         lj.visualize("mixed4a:97", model="bvlc_googlenet", image=image, steps=4, progress=False)
-        print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000))
+        print(int(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1]) / 1000)
     """
     command = [sys.executable, "-c", textwrap.dedent(code)]
     found = []
 
     def render():
-        found.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+        found.append(float(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
 
     benchmark.pedantic(render, rounds=1, warmup_rounds=1)
     benchmark.extra_info["megabytes"] = found[-1]

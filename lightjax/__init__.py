@@ -5,12 +5,13 @@ import lightjax as lj
 lj.visualize("mixed4a:97", steps=512).save("mixed4a_97.png")
 """
 
+import importlib
 import importlib.metadata
+from typing import TYPE_CHECKING, Any
 
 from lightjax import images, objectives, ops, optimize, statistics, transforms
 from lightjax.imageio import load_picture
 from lightjax.images import cppn_image, fourier_image, laplacian_image, maco_image, pixel_image, shared
-from lightjax.inception import ARCHITECTURES, InceptionV1
 from lightjax.many import visualize_many
 from lightjax.notebook import live
 from lightjax.objectives import (
@@ -46,9 +47,12 @@ from lightjax.objectives import (
     total_variation,
 )
 from lightjax.statistics import read as load_statistics
-from lightjax.torch_bridge import ConversionError
 from lightjax.visualize import NonFiniteError, Result, visualize
-from lightjax.weights import WeightsError, load_model
+
+if TYPE_CHECKING:
+    from lightjax.inception import ARCHITECTURES, InceptionV1
+    from lightjax.torch_bridge import ConversionError
+    from lightjax.weights import WeightsError, load_model
 
 __version__ = importlib.metadata.version("lightjax")
 __all__ = [
@@ -107,3 +111,22 @@ __all__ = [
     "visualize",
     "visualize_many",
 ]
+
+_LATER = {
+    "ARCHITECTURES": "inception",
+    "InceptionV1": "inception",
+    "ConversionError": "torch_bridge",
+    "WeightsError": "weights",
+    "load_model": "weights",
+    "inception": "",
+    "torch_bridge": "",
+    "weights": "",
+}
+"""Names whose modules are imported when first asked for: flax.nnx, which they need, takes a while."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'lightjax' has no attribute {name!r}")
+    module = importlib.import_module(f"lightjax.{_LATER[name] or name}")
+    return getattr(module, name) if _LATER[name] else module

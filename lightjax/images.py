@@ -13,14 +13,13 @@ as pixels, waves, a pyramid, a network of the coordinates. The canvas gives the 
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -243,13 +242,16 @@ def cppn_image(
       Stanley, "Compositional Pattern Producing Networks", 2007. Mordvintsev et al., "Differentiable Image
       Parameterizations", Distill, 2018. Lucid, `param/cppn.py`.
     """
-    _one_of(activation, _ACTIVATIONS, "activation")
+    _one_of(activation, CPPN_ACTIVATIONS, "activation")
     if not isinstance(bias_sd, int | float | np.number) or not 0 <= bias_sd < np.inf:
         raise ValueError(f"bias_sd is a number from 0 on, not {bias_sd!r}")
     layers, channels = _count(layers, "layers"), _count(channels, "channels")
     basis = Cppn(layers, channels, activation, bool(normalise), float(bias_sd))
     return _canvas(size, batch, basis, colour, squash, alpha)
 
+
+CPPN_ACTIVATIONS = ("composite", "unbiased", "relu")
+"""What there is between the layers of `cppn_image`."""
 
 LUCID_PARTS = ((1, 2), (1, 4), (1, 8), (2, 8), (1, 16), (2, 16))
 """The shared components of Lucid's notebook on aligned interpolation."""
@@ -578,60 +580,20 @@ class Cppn:
     normalise: bool
     bias_sd: float
 
-    def init(self, key: Array, shape: Shape) -> nnx.State:
+    def init(self, key: Array, shape: Shape) -> Any:
         """Draw one network for each picture."""
-        return jax.vmap(lambda i: nnx.state(self._network(shape[-1], jax.random.fold_in(key, i))))(jnp.arange(shape[0]))
+        from lightjax import cppn  # flax.nnx takes a while to import, and few need it
 
-    def decode(self, params: nnx.State, shape: Shape) -> Array:
+        draw = lambda i: cppn.draw(self, shape[-1], jax.random.fold_in(key, i))
+        return jax.vmap(draw)(jnp.arange(shape[0]))
+
+    def decode(self, params: Any, shape: Shape) -> Array:
         """What the networks paint."""
+        from lightjax import cppn
+
         _, height, width, channels = shape
-        graph = nnx.graphdef(nnx.eval_shape(lambda: self._network(channels, jax.random.key(0))))
         places = jnp.asarray(_coordinates(height, width))
-        return jax.vmap(lambda own: nnx.merge(graph, own)(places))(params)
-
-    def _network(self, outputs: int, key: Array) -> "_Network":
-        return _Network(self, outputs, nnx.Rngs(key))
-
-
-class _Network(nnx.Module):
-    """From coordinates `[H, W, 2]` to planes `[H, W, C]`."""
-
-    def __init__(self, settings: Cppn, outputs: int, rngs: nnx.Rngs):
-        self.settings = settings
-        wider = 1 if settings.activation == "relu" else 2
-        bias = nnx.initializers.normal(settings.bias_sd) if settings.bias_sd else nnx.initializers.zeros
-        inputs = [2, *[wider * settings.channels] * (settings.layers - 1)]
-        dense = functools.partial(nnx.Linear, bias_init=bias, precision=jax.lax.Precision.HIGHEST, rngs=rngs)
-        self.hidden = nnx.List([dense(n, settings.channels) for n in inputs])
-        self.last = dense(wider * settings.channels, outputs, kernel_init=nnx.initializers.zeros)
-
-    def __call__(self, x: Array) -> Array:
-        norm = _standardise if self.settings.normalise else lambda x: x
-        for layer in self.hidden:
-            x = _ACTIVATIONS[self.settings.activation](norm(layer(x)))
-        return norm(self.last(x))
-
-
-def _standardise(x: Array) -> Array:
-    """Mean 0 and variance 1 of each channel of `[H, W, C]`, over one picture; PyTorch's InstanceNorm2d."""
-    mean, variance = x.mean(axis=(0, 1)), x.var(axis=(0, 1))
-    return (x - mean) * jax.lax.rsqrt(variance + 1e-5)
-
-
-def _composite(x: Array) -> Array:
-    x = jnp.arctan(x)
-    return jnp.concatenate([x / 0.67, x * x / 0.6], axis=-1)
-
-
-def _unbiased(x: Array) -> Array:
-    x = jnp.arctan(x)
-    return jnp.concatenate([x / 0.67, (x * x - 0.45) / 0.396], axis=-1)
-
-
-# Means and deviations for normal inputs, as in Lucid.
-_ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = MappingProxyType(
-    {"composite": _composite, "unbiased": _unbiased, "relu": lambda x: (jax.nn.relu(x) - 0.40) / 0.58}
-)
+        return jax.vmap(lambda own: cppn.paint(self, channels, own, places))(params)
 
 
 def _coordinates(height: int, width: int) -> np.ndarray:
@@ -731,7 +693,7 @@ def _statistics(given: str | os.PathLike | Statistics) -> tuple[str | Statistics
     return (str(given), str(given)) if given in statistics.SHIPPED else (found, found.colour)
 
 
-def _one_of(value: Any, names: Mapping[str, Any], what: str) -> None:
+def _one_of(value: Any, names: Iterable[str], what: str) -> None:
     if not isinstance(value, str) or value not in names:
         raise ValueError(f"unknown {what} {value!r}; choose {', '.join(map(repr, names))}")
 

@@ -17,7 +17,7 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from lightjax import imageio, images, objectives, optimize, transforms, weights
+from lightjax import imageio, images, objectives, optimize, transforms
 from lightjax.images import Image, Size
 from lightjax.objectives import Objective
 from lightjax.optimize import Model
@@ -295,6 +295,8 @@ def complete(*, steps, model, image, transforms, optimizer, relu, views, start, 
         raise ValueError("size is that of the default image; with image=..., give the size to the image")
     optimizer, described = _optimizer(optimizer)
     if model is None or isinstance(model, str | os.PathLike):
+        from lightjax import weights  # with flax.nnx, which takes a while to import; people may bring their own model
+
         model = weights.load_model(weights.DEFAULT if model is None else model)
     if relu is None and optimize.accepts_relu(model):
         relu = "torchlight"

@@ -17,6 +17,7 @@ import pytest
 import safetensors.numpy
 import torch
 
+import lightjax as lj
 from lightjax import ConversionError, WeightsError, inception, load_model, torch_bridge, weights
 from tests.parity import reference
 
@@ -419,6 +420,19 @@ def test_importing_lightjax_and_loading_weights_need_no_pytorch(converted):
         assert "torch" not in sys.modules
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=120)
+
+
+def test_importing_lightjax_leaves_out_what_takes_long_and_all_names_are_there():
+    code = """
+        import sys, lightjax
+        assert not {"flax.nnx", "torch", "jinja2", "typer"} & set(sys.modules), set(sys.modules)
+        assert all(getattr(lightjax, name) is not None for name in lightjax.__all__)
+        assert lightjax.weights.load_model is lightjax.load_model
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with pytest.raises(AttributeError, match="'lightjax' has no attribute 'visualise'"):
+        lj.visualise  # noqa: B018
 
 
 def test_the_classes_of_a_file_are_checked_against_its_parameters(converted, tmp_path):
