@@ -280,6 +280,14 @@ def _numbers(value, what: str):
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
 
 
+def _picture(value, what: str):
+    """Numbers in [0, 1]."""
+    array = _numbers(value, what)
+    if not isinstance(array, Tracer) and not (np.min(array) >= 0 and np.max(array) <= 1):
+        raise ValueError(f"{what} is a picture, with values in [0, 1]; divide those of files by 255")
+    return array
+
+
 def _number(value, what: str, allowed: Callable = np.isfinite, which: str = "that is finite"):
     """A real number, or an array of them for as many objectives."""
     number = _numbers(value, what)
@@ -320,6 +328,7 @@ Position = Annotated[Some | None, Argument("leaves", _place)]
 """(row, column), or one number that counts along the rows; None for the centre."""
 Label = Annotated[str | Some, Argument("leaves", _label, "class")]
 Numbers = Annotated[Some, Argument("leaves", _numbers)]
+Picture = Annotated[Some, Argument("leaves", _picture)]
 Number = Annotated[ArrayLike, Argument("leaves", _number)]
 Power = Annotated[ArrayLike, Argument("leaves", _power)]
 Positive = Annotated[ArrayLike, Argument("leaves", _positive)]

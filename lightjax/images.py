@@ -99,7 +99,8 @@ def fourier_image(
       ValueError: If a setting is out of range.
 
     References:
-      Olah et al., "Feature Visualization", Distill, 2017. Constants as in Lucid, `param/spatial.py`.
+      Olah et al., "Feature Visualization", Distill, 2017. Constants as in Lucid, `param/spatial.py`, which makes odd
+      widths by a picture one pixel wider, and crops it.
     """
     return _canvas(size, batch, Fourier(_positive(sd, "sd"), _finite(decay)), colour, squash, alpha)
 
@@ -306,7 +307,8 @@ class Canvas:
       colour: Turns the planes into red, green and blue. "lucid": the square root of the covariance of colours in
         ImageNet (`COLOUR_CORRELATION`); "caltech101": the same in Caltech-101; "rgb": the planes are red, green and
         blue; "grey": one plane is all three; or a matrix `[3, planes]` of your own (`load_statistics(file).colour`).
-      squash: "sigmoid"; "clamp": adds 1/2 and clamps to [0, 1], with a gradient that brings saturated values back
+      squash: "sigmoid"; "clamp": adds 1/2 (Lucid: the mean colour of
+        ImageNet) and clamps to [0, 1], with a gradient that brings saturated values back
         (`ops.clamp`); "min_max": each picture is scaled to reach 0 and 1; "norm": each picture is divided by its
         largest magnitude if that is above 1, then moved from [-1, 1] to [0, 1]. TorchLight's `min_max` and `norm` scale
         by the extremes of the whole batch, so that its pictures depend on each other; here each has its own.

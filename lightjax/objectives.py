@@ -41,6 +41,7 @@ from lightjax.algebra import (
     Number,
     Numbers,
     Objective,
+    Picture,
     Position,
     Positive,
     Power,
@@ -121,6 +122,12 @@ def as_objective(value: "str | Objective | Callable[[Activations], Array]") -> O
     """An objective from an objective, its string form, or a function of the activations."""
     if isinstance(value, Objective):
         return value
+    if not isinstance(value, str) and not callable(value):
+        several = "; for several, each with a picture of its own, call visualize_many" * isinstance(value, list | tuple)
+        raise TypeError(
+            "an objective is a string such as 'mixed4a:97', an Objective, or a function of the activations, "
+            f"not {value!r:.200}{several}"
+        )
     return parse(value) if isinstance(value, str) else objective(value)
 
 
@@ -414,7 +421,8 @@ def direction_neuron(
       layer: Name of an activation with positions.
       vector: One number for each channel, `[C]`.
       position: As in `neuron`.
-      power: How much the angle counts beside the length, from 0 on; 4 in activation atlases.
+      power: How much the angle counts beside the length, from 0 on; 4 in activation atlases, which also whiten the
+        vector, take the mean over channels instead of the sum, and leave its length out of the cosine.
       similarity: "dot" or "cosine", as in `direction`.
       batch: Picture to look at, or several; None for all.
 
@@ -660,7 +668,7 @@ def channel_interpolate(
 
 
 @primitive
-def input_diff(activations: Activations, target: Numbers, *, batch: Batch = None) -> Array:
+def input_diff(activations: Activations, target: Picture, *, batch: Batch = None) -> Array:
     """Distance of the picture from another one, `sqrt(mean((x - target)^2))`; subtract it to stay close.
 
     Args:
@@ -818,6 +826,10 @@ def boundary_complexity(
 def _pictures(activations: Activations, layer: str, batch) -> Array:
     """Activations of the chosen pictures, `[n, ...]`."""
     x = activations[layer]
+    if x.ndim < 2:
+        raise ValueError(f"activations are [N, H, W, C] or [N, C], but those of {layer} are {list(x.shape)}")
+    if 0 in x.shape:
+        raise ValueError(f"nothing is left of {layer}, {list(x.shape)}, at this size of picture: use a larger image")
     return x if batch is None else _select(x, batch, 0, "picture of the batch")
 
 
@@ -846,6 +858,11 @@ def _at(x: Array, layer: str, position) -> Array:
     pictures, height, width, channels = _with_positions(x, layer).shape
     if position is None:
         position = (height // 2, width // 2)
+    if any(np.ndim(part) for part in jax.tree.leaves(position)):
+        raise ValueError(
+            f"a position in {layer} is (row, column), or one number that counts along the rows, not {position!r}; for "
+            "a window, give rows=range(3, 5) and columns=range(4, 9) to channel()"
+        )
     x = x.reshape(pictures, -1, channels) if not isinstance(position, tuple) else x
     if isinstance(position, tuple):
         return _window(x, layer, *position).reshape(pictures, -1, channels)
@@ -947,10 +964,14 @@ def _distance_from_blur(x: Array) -> Array:
 def _blur(x: Array, width: int) -> Array:
     """Lucid's blur: a square with a weight of 1, its outermost ring of 1/2, over as much of it as the picture has."""
 
-    def weighted(a: Array) -> Array:
-        return (_box(a, width) + _box(a, width - 2)) / 2
+    def pixels(width: int) -> np.ndarray:
+        """How many pixels there are in a square around each, counted here: XLA would take seconds to."""
+        places = (np.arange(size) for size in x.shape[1:3])
+        rows, columns = (np.minimum(i + width // 2, len(i) - 1) - np.maximum(i - width // 2, 0) + 1 for i in places)
+        return np.outer(rows, columns)[..., None]
 
-    return weighted(x) / weighted(jnp.ones_like(x))
+    weights = (pixels(width) + pixels(width - 2)) / 2
+    return (_box(x, width) + _box(x, width - 2)) / 2 / weights.astype(x.dtype)
 
 
 def _box(x: Array, width: int) -> Array:

@@ -20,7 +20,7 @@ LEAK = 0.1
 """Share of the gradient that TorchLight's rectifier lets through where its input is negative."""
 
 LUCID_STEPS = 16
-"""Number of first steps in which Lucid's rectifier redirects."""
+"""Number of first steps in which the rectifier of Lucid's rule redirects; Lucid itself does so in one more, 0 to 16."""
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:

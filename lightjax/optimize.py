@@ -406,8 +406,14 @@ def shapes(
         raise TypeError(f"a model is a function of images that returns named activations, not {model!r}")
     if not callable(getattr(image, "init", None)) or not callable(getattr(image, "decode", None)):
         raise TypeError(f"an image has two functions, init and decode, as lj.fourier_image() has; this is {image!r}")
+    if isinstance(transform, list | tuple):
+        raise TypeError("several transforms are given as one: lj.transforms.compose(*transforms)")
     if transform is not None and not callable(transform):
         raise TypeError(f"transforms are a function of a key and images, or None, not {transform!r}")
+    if inspect.isfunction(transform) and transform.__module__ == "lightjax.transforms":
+        raise TypeError(f"{transform.__name__} makes a transform when it is called with its settings; call it first")
+    if isinstance(model, type):
+        raise TypeError(f"a model is an instance, and {model.__name__} is a class: call it first")
     shown = ((image, "image", repr(image)), (transform, "transforms", repr(transform)))
     for part, name, what in (*shown, (model, "a model", type(model).__name__)):
         try:

@@ -105,7 +105,11 @@ class NonFiniteError(ArithmeticError):
         """Name the step and keep the result."""
         super().__init__(
             f"the objective or its gradient was not finite at step {step}, and the last good picture is kept; "
-            "a smaller learning rate may help"
+            + (
+                "a smaller learning rate may help"
+                if step > 1
+                else "so it was before any update: look at model and objective"
+            )
         )
         self.step = step
         self.result = result

@@ -1021,8 +1021,8 @@ def test_check_names_an_unknown_layer_and_the_nearest_one(make, name, hint):
         pytest.param(lambda i: channel("conv", i), "channel of conv", 7, id="channel"),
         pytest.param(lambda i: channel("dense", i), "channel of dense", 6, id="unit"),
         pytest.param(lambda i: neuron("conv", i), "channel of conv", 7, id="channel of a neuron"),
-        pytest.param(lambda i: neuron("conv", 0, (i, 0)), "row of conv", 5, id="row"),
-        pytest.param(lambda i: neuron("conv", 0, (0, i)), "column of conv", 4, id="column"),
+        pytest.param(lambda i: neuron("conv", 0, (np.ravel(i)[-1], 0)), "row of conv", 5, id="row"),
+        pytest.param(lambda i: neuron("conv", 0, (0, np.ravel(i)[-1])), "column of conv", 4, id="column"),
         pytest.param(lambda i: channel("conv", 0, batch=i), "picture of the batch", 3, id="batch of a channel"),
         pytest.param(lambda i: neuron("conv", 0, batch=i), "picture of the batch", 3, id="batch of a neuron"),
         pytest.param(lambda i: layer("dense", batch=i), "picture of the batch", 3, id="batch of a layer"),
@@ -1033,6 +1033,40 @@ def test_check_refuses_an_index_out_of_range_and_names_the_range(make, what, siz
     index = {"next": size, "far": 10_000, "minus one": -1}[beyond]
     with pytest.raises(IndexError, match=f"there is no {what} with index {index}: they go from 0 to {size - 1}"):
         check(make(form(index)), STRUCTURE)
+
+
+@pytest.mark.parametrize("position", [np.array([3, 2]), ((3, 2), (1, 1)), ([1, 2], 0)])
+def test_check_refuses_several_positions_for_one_neuron(position):
+    with pytest.raises(ValueError, match=r"a position in conv is .row, column.*for a window, give rows="):
+        check(neuron("conv", 0, position), STRUCTURE)
+
+
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [((3,), "but those of odd are"), ((), "but those of odd are"), ((3, 0, 4, 7), "use a larger image")],
+)
+def test_check_refuses_activations_that_are_none(shape, told):
+    with pytest.raises(ValueError, match=told):
+        check(channel("odd", 0), {"odd": jax.ShapeDtypeStruct(shape, np.float32)})
+
+
+def test_a_picture_to_stay_close_to_is_in_the_range_of_pictures():
+    with pytest.raises(ValueError, match="divide those of files by 255"):
+        o.input_diff(np.full((8, 8, 3), 200))
+
+
+@pytest.mark.parametrize("given", [["mixed4a:97"], None, 3])
+def test_what_is_no_objective_says_what_one_is(given):
+    with pytest.raises(TypeError, match="an objective is a string such as 'mixed4a:97'") as error:
+        o.as_objective(given)
+    assert ("visualize_many" in str(error.value)) == isinstance(given, list)
+
+
+def test_a_penalty_on_blur_compiles_as_fast_as_any_other():
+    """XLA would fold the blur of a picture of ones for seconds, and say so."""
+    x = jax.ShapeDtypeStruct((8, 224, 224, 3), np.float32)
+    text = jax.jit(lambda x: o.boundary_complexity()({"input": x})).lower(x).as_text()
+    assert text.count("reduce_window") == 2  # of the picture alone
 
 
 @pytest.mark.parametrize("position", [20, -1])

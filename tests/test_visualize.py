@@ -372,7 +372,7 @@ def raises(exception, match, objective="layer1:3", **settings):
         raises(IndexError, "from 0 to 11", "layer1:12"),
         raises(IndexError, "picture of the batch with index 1", lj.channel("layer1", 0, batch=1)),
         raises(ValueError, "cannot read the objective", "layer1:"),
-        raises(TypeError, "an objective is made of a function", 3),
+        raises(TypeError, "an objective is a string such as", 3),
         raises(ValueError, "gives one real number", lambda a: a["layer1"]),
         raises(ValueError, "steps and snapshots are whole numbers", steps=-1),
         raises(ValueError, "steps and snapshots are whole numbers", steps=2.5),

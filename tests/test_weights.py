@@ -196,7 +196,7 @@ def test_a_network_in_bfloat16_says_so_and_is_the_same_to_two_digits(mini):
         assert other.dtype == value.dtype == np.float32
         assert abs(other - value).max() <= 0.05 * abs(value).max(), name
     assert any((activations(coarse)[name] != value).any() for name, value in activations(mini).items())
-    pictures = [visualize("mixed3a:3", model=m, size=32, steps=8, progress=False) for m in (mini, coarse)]
+    pictures = [visualize("mixed3a", model=m, size=32, steps=8, progress=False) for m in (mini, coarse)]
     assert pictures[1].settings["model"] == coarse.source
     np.testing.assert_allclose(pictures[0].values, pictures[1].values, rtol=0.05)
 

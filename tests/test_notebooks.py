@@ -1,0 +1,98 @@
+"""The notebooks: they run from a clean kernel, and what is kept of their last whole run is fit to be read."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+MOST_BYTES = 1_500_000
+# A path from the root or from home, on any system; the slashes of addresses, tags and prose are not at its start.
+ABSOLUTE = re.compile(r"(?<![\w:/.<])/[\w.-]+/|(?<!\w)~/|\b[A-Z]:\\")
+
+pytestmark = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def read(path):
+    return pytest.importorskip("nbformat").read(path, as_version=4)
+
+
+def code(path):
+    return [cell for cell in read(path).cells if cell.cell_type == "code"]
+
+
+def pictures(cell):
+    """How many pictures a cell shows."""
+    shown = [output.get("data", {}) for output in cell.get("outputs", [])]
+    return sum(("image/png" in data) + data.get("text/html", "").count("<img ") for data in shown)
+
+
+def texts(path):
+    """All that is to be read in a notebook, without the bytes of its pictures."""
+    for cell in read(path).cells:
+        yield cell.source
+        for output in cell.get("outputs", []):
+            yield output.get("text", "")
+            for kind, data in output.get("data", {}).items():
+                if kind.startswith("text/"):
+                    yield re.sub(r"base64,[^\"]*", "", data)
+
+
+@pytest.fixture
+def kernel(tmp_path, monkeypatch) -> str:
+    """The name of a kernel that is this interpreter, whatever others the machine knows."""
+    pytest.importorskip("ipykernel.kernelspec").install(prefix=str(tmp_path), kernel_name="this")
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "share" / "jupyter"))
+    return "this"
+
+
+@pytest.mark.slow
+def test_it_runs_from_a_clean_kernel(path, kernel, googlenet_file, shared, tmp_path, monkeypatch):
+    nbclient = pytest.importorskip("nbclient")
+    monkeypatch.setenv("LIGHTJAX_HOME", str(googlenet_file.parent))
+    monkeypatch.setenv("LIGHTJAX_PICTURES", str(shared / "images"))
+    monkeypatch.setenv("LIGHTJAX_NOTEBOOK_STEPS", "2")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    document, folder = read(path), {"metadata": {"path": str(tmp_path)}}
+    nbclient.NotebookClient(document, timeout=300, kernel_name=kernel, resources=folder).execute()
+    # Two steps show as many pictures as all of them.
+    shown = [pictures(cell) for cell in document.cells]
+    assert shown == [pictures(cell) for cell in read(path).cells]
+
+
+def test_it_was_run_once_from_top_to_bottom(path):
+    cells = code(path)
+    assert [cell.execution_count for cell in cells] == [*range(1, len(cells) + 1)]
+    assert not any(cell.metadata for cell in cells)
+
+
+def test_it_was_run_with_all_its_steps(path):
+    made = [int(steps) for text in texts(path) for steps in re.findall(r", (\d+) steps, objective", text)]
+    assert made
+    assert min(made) >= 128
+
+
+def test_every_section_shows_pictures(path):
+    sections = []
+    for cell in read(path).cells:
+        if cell.source.startswith("## "):
+            sections.append([cell.source.splitlines()[0], 0])
+        if sections:
+            sections[-1][1] += pictures(cell)
+    assert len(sections) >= 5
+    assert not [name for name, number in sections if not number]
+
+
+def test_it_shows_nothing_but_results(path):
+    outputs = [output for cell in code(path) for output in cell.outputs]
+    assert {output.output_type for output in outputs} == {"execute_result"}
+
+
+def test_it_is_small(path):
+    assert path.stat().st_size < MOST_BYTES
+
+
+def test_it_names_no_place_of_the_machine_it_was_made_on(path):
+    for text in texts(path):
+        assert not ABSOLUTE.search(text)
