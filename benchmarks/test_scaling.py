@@ -14,7 +14,7 @@ import lightjax as lj
 from benchmarks.test_speed import googlenet, lightjax_steps
 
 STEPS = 4
-JOB_STEPS = 64
+JOB_STEPS = 32
 
 
 @pytest.mark.parametrize("batch", [1, 2, 4, 8, 16])

@@ -33,6 +33,10 @@ CPU_MEMORY = 2 * 2**30
 """Bytes that jobs on a CPU may take if nobody says; accelerators know their memory."""
 
 
+_SECONDS = 2.0
+"""Time between looks at the clock and the keyboard; the states of all jobs are copied at each."""
+
+
 class Renders(Iterator[tuple[int, Result]]):
     """The results of `visualize_many`, each with the number of its job, as they finish."""
 
@@ -219,7 +223,7 @@ def render(
     values = np.zeros((chunk, 0), np.float32)
     kept: list[dict[int, np.ndarray]] = [{} for _ in goals]
     interrupted = False
-    pace = Pace()
+    pace = Pace(_SECONDS)
     try:
         for stop in [*plan.snapshots, plan.steps]:
             while (done := values.shape[1]) < stop:

@@ -362,7 +362,9 @@ def _optimizer(given) -> tuple[optax.GradientTransformation, str]:
 class Pace:
     """How many steps to make before the next look at the host, from how long the last ones took."""
 
-    def __init__(self):
+    def __init__(self, between: float = _CHUNK_SECONDS):
+        """Aim at so many seconds between looks."""
+        self._between = between
         self._seconds: float | None = None
         self._calls = 0
         self._start = 0.0
@@ -370,7 +372,7 @@ class Pace:
     def next(self, most: int) -> int:
         """Steps to make now, at most so many; the clock starts."""
         self._start = time.perf_counter()
-        wanted = 1 if not self._seconds else max(1, int(_CHUNK_SECONDS / self._seconds))
+        wanted = 1 if not self._seconds else max(1, int(self._between / self._seconds))
         return min(wanted, most, optimize.CHUNK)
 
     def made(self, steps: int) -> None:
