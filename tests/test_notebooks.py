@@ -47,13 +47,20 @@ def kernel(tmp_path, monkeypatch) -> str:
     return "this"
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> Path:
+    """An empty cache, for both notebooks, so that the network is converted once."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.mark.slow
-def test_it_runs_from_a_clean_kernel(path, kernel, googlenet_file, shared, tmp_path, monkeypatch):
+def test_it_runs_from_a_clean_kernel(path, kernel, cache, googlenet_file, shared, tmp_path, monkeypatch):
     nbclient = pytest.importorskip("nbclient")
     monkeypatch.setenv("LIGHTJAX_HOME", str(googlenet_file.parent))
     monkeypatch.setenv("LIGHTJAX_PICTURES", str(shared / "images"))
     monkeypatch.setenv("LIGHTJAX_NOTEBOOK_STEPS", "2")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # nearly all of the time goes into compiling
     document, folder = read(path), {"metadata": {"path": str(tmp_path)}}
     nbclient.NotebookClient(document, timeout=300, kernel_name=kernel, resources=folder).execute()
     # Two steps show as many pictures as all of them.
