@@ -1,6 +1,6 @@
 """How much work a render is, counted and not timed: `python -m benchmarks.operations > benchmarks/operations.json`.
 
-Floating-point operations and bytes accessed of one compiled step of `mini` at 96 pixels, by XLA's own count, and the
+Floating-point operations and bytes accessed of one compiled step of GoogLeNet at 96 pixels, by XLA's own count, and the
 programs that a fresh process compiles for a whole render. `tests/test_operations.py` compares them with the accepted
 ones.
 """
@@ -23,7 +23,7 @@ def main() -> None:
     jax.monitoring.register_event_duration_secs_listener(
         lambda event, seconds, **rest: compiled.append(event) if event.endswith("backend_compile_duration") else None
     )
-    model = lj.load_model("mini")
+    model = lj.load_model()
     lj.visualize("mixed4a:97", model=model, size=96, steps=3, snapshots=(1, 2), progress=False)
     counts: dict = {"programs compiled for a render": len(compiled)}
     image, optimizer, key = lj.fourier_image(96), optax.adam(0.05), jax.random.key(0)

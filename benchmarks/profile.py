@@ -46,7 +46,7 @@ def stage(scope: str) -> str:
 
 def main(layer: str, channel: int) -> None:
     """Profile one step and print the table."""
-    model, image, optimizer = lj.load_model("bvlc_googlenet"), lj.fourier_image(224), optax.adam(0.05)
+    model, image, optimizer = lj.load_model(), lj.fourier_image(224), optax.adam(0.05)
     state, key = optimize.init(jax.random.key(0), image, optimizer), jax.random.key(0)
     objective = lj.channel(layer, channel)
     settings = {"image": image, "transform": lj.transforms.DEFAULT, "optimizer": optimizer, "relu": "torchlight"}

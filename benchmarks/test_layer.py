@@ -21,10 +21,10 @@ STEPS = int(os.environ.get("LIGHTJAX_STEPS", 4 if ON_CPU else 64))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_layer(benchmark, googlenet_file, dtype):
+def test_layer(benchmark, dtype):
     """Render the layer; compiled before the clock starts."""
     benchmark.group = "layer"
-    model, objective = lj.load_model("bvlc_googlenet", dtype=dtype), lj.channel("mixed4a", jax.numpy.arange(JOBS))
+    model, objective = lj.load_model(dtype=dtype), lj.channel("mixed4a", jax.numpy.arange(JOBS))
 
     def render():
         for _ in lj.visualize_many(objective, model=model, steps=STEPS, size=224, progress=False):

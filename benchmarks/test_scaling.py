@@ -18,7 +18,7 @@ JOB_STEPS = 32
 
 
 @pytest.mark.parametrize("batch", [1, 2, 4, 8, 16])
-def test_batch(benchmark, googlenet_file, batch):
+def test_batch(benchmark, batch):
     """Time of one step of a batch that is optimised together, per picture."""
     benchmark.group = "scaling"
     benchmark.extra_info["per"] = STEPS * batch
@@ -27,7 +27,7 @@ def test_batch(benchmark, googlenet_file, batch):
 
 
 @pytest.mark.parametrize("size", [128, 176, 224, 320, 512])
-def test_pixels(benchmark, googlenet_file, size):
+def test_pixels(benchmark, size):
     """Time of one step of one picture, per pixel that the network sees (12 more along each side than `size`)."""
     benchmark.group = "scaling"
     benchmark.extra_info["per"] = STEPS * (size + 12) ** 2 / 236**2
@@ -36,7 +36,7 @@ def test_pixels(benchmark, googlenet_file, size):
 
 
 @pytest.mark.parametrize("jobs", [1, 8, 16])
-def test_jobs(benchmark, googlenet_file, jobs):
+def test_jobs(benchmark, jobs):
     """Time of independent jobs in one program from start to end, per job and step; the first is a lone render."""
     benchmark.group = "scaling"
     benchmark.extra_info["per"] = JOB_STEPS * jobs
@@ -53,13 +53,13 @@ def test_jobs(benchmark, googlenet_file, jobs):
 
 
 @pytest.mark.parametrize("batch", [1, 2, 4, 8])
-def test_memory(benchmark, googlenet_file, batch):
+def test_memory(benchmark, batch):
     """Largest resident memory of a process that renders a batch at 224 pixels, in megabytes; needs Linux's /proc."""
     benchmark.group = "memory"
     code = f"""
         import re, lightjax as lj
         image = lj.fourier_image(224, batch={batch})
-        lj.visualize("mixed4a:97", model="bvlc_googlenet", image=image, steps=4, progress=False)
+        lj.visualize("mixed4a:97", image=image, steps=4, progress=False)
         print(int(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1]) / 1000)
     """
     command = [sys.executable, "-c", textwrap.dedent(code)]

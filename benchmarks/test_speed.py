@@ -21,7 +21,7 @@ STEPS = 8
 
 def googlenet() -> lj.InceptionV1:
     """The real network."""
-    return lj.load_model("bvlc_googlenet")
+    return lj.load_model()
 
 
 def lightjax_steps(

@@ -19,11 +19,11 @@ def test_import(benchmark, imported):
 
 
 @pytest.mark.parametrize("cache", ["cold", "warm"])
-def test_first_step(benchmark, googlenet_file, cache, tmp_path, monkeypatch):
+def test_first_step(benchmark, cache, tmp_path, monkeypatch):
     """`lightjax render mixed4a:97` with one step, from the start of the process to the picture on disk."""
     benchmark.group = "start: first step"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    command = [PROGRAM, "render", "mixed4a:97", "--model", "bvlc_googlenet", "--steps", "1", "-q", "-o", "a.png"]
+    command = [PROGRAM, "render", "mixed4a:97", "--steps", "1", "-q", "-o", "a.png"]
     flags = [] if cache == "warm" else ["--no-compilation-cache"]
 
     def render():

@@ -88,7 +88,9 @@ def render(
     steps: Annotated[int | None, typer.Option(help="Number of updates. [default: 2048]")] = None,
     size: Annotated[str | None, typer.Option(help="Pixels: N or HEIGHTxWIDTH. [default: 224]")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same picture. [default: 0]")] = None,
-    model: Annotated[str | None, typer.Option(help="Named network, or file of weights. [default: inception5h]")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Named network, or file of weights. [default: bvlc_googlenet]")
+    ] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate of Adam. [default: 0.05]")] = None,
     snapshots: Annotated[str | None, typer.Option(help="Also save after these numbers of steps: 64,256.")] = None,
     start: Annotated[Path | None, typer.Option(help="Picture to start from, scaled and cropped to the size.")] = None,
@@ -177,8 +179,9 @@ def render(
         error.result.save_snapshots(output)
         raise ArithmeticError(f"{error} (saved as {output})") from error
     result.save(output)
+    about = f"{result.settings['objective']} of {result.settings['model'].partition('@')[0]}"
     for file in [output, *result.save_snapshots(output)]:
-        print(file)
+        print(f"{file}: {about}")
     if result.interrupted:
         print(f"lightjax: interrupted after {len(result.values)} of {chosen['steps']} steps", file=sys.stderr)
         return 130
@@ -206,7 +209,9 @@ def gallery(
     ] = False,
     diverse: Annotated[int, typer.Option(help="Different pictures of each channel, made together.")] = 0,
     seed: Annotated[int, typer.Option(help="Same seed, same pictures.")] = 0,
-    model: Annotated[str | None, typer.Option(help="Named network, or file of weights. [default: inception5h]")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Named network, or file of weights. [default: bvlc_googlenet]")
+    ] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate of Adam. [default: 0.05]")] = None,
     relu: Annotated[
         str | None, typer.Option(help="Gradient of the rectifiers: torchlight, lucid, plain. [default: torchlight]")
@@ -267,15 +272,15 @@ def gallery(
     if made.missing:
         print(f"lightjax: note: {made.missing} pictures are missing; the same command makes them", file=sys.stderr)
     pictures = f"{made.pictures - made.missing} of {made.pictures}" if made.missing else f"{made.pictures}"
-    print(f"{output}: {pictures} pictures, {made.rendered} of them new")
+    print(f"{output}: {pictures} pictures of {made.model}, {made.rendered} of them new")
     return 0
 
 
 @app.command(
-    epilog="Examples:\n\n  lightjax layers\n\n  lightjax layers --model bvlc_googlenet\n\n  lightjax layers --all"
+    epilog="Examples:\n\n  lightjax layers\n\n  lightjax layers --model inception5h\n\n  lightjax layers --all"
 )
 def layers(
-    model: Annotated[str, typer.Option(help="Named network, or file of weights.")] = "inception5h",
+    model: Annotated[str, typer.Option(help="Named network, or file of weights.")] = "bvlc_googlenet",
     everything: Annotated[
         bool, typer.Option("--all", help="Also the insides of blocks, before and after their rectifiers.")
     ] = False,
@@ -288,7 +293,7 @@ def layers(
     from lightjax import inception, load_model
 
     named = inception.ARCHITECTURES.get(model)
-    table = rich.table.Table("layer", box=rich.box.SIMPLE_HEAD)
+    table = rich.table.Table("layer", title=f"layers of {model}", box=rich.box.SIMPLE_HEAD)
     for heading in ("channels", "stride", "receptive field"):
         table.add_column(heading, justify="right")
     for layer in inception.layers(named) if named else load_model(model).layers:
@@ -302,13 +307,14 @@ def layers(
 @app.command(
     epilog="Examples:\n\n"
     "  lightjax convert inception5h.pth -o inception5h.safetensors\n\n"
-    "  lightjax convert bvlc_googlenet.pth --verify"
+    "  lightjax convert bvlc_googlenet.pth --half --verify"
 )
 def convert(
     source: Annotated[Path, typer.Argument(help="PyTorch state dict (.pth).", metavar="SRC", show_default=False)],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Weights file to write. [default: SRC with .safetensors]")
     ] = None,
+    half: Annotated[bool, typer.Option("--half", help="Round to float16, which halves the file.")] = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Export the result again and compare it bit for bit with SRC.")
     ] = False,
@@ -317,7 +323,7 @@ def convert(
     from lightjax import weights
 
     output = output or source.with_suffix(".safetensors")
-    architecture, skipped = weights.convert(source, output)
+    architecture, skipped = weights.convert(source, output, half=half)
     count = 0
     if verify:
         try:
@@ -325,11 +331,11 @@ def convert(
         except Exception:
             output.unlink()
             raise
-    print(f"{output}: {architecture.name}, {architecture.classes or 'no'} classes")
+    print(f"{output}: {architecture.name}, {architecture.classes or 'no'} classes" + ", float16 weights" * half)
     if skipped:
         print(f"left out {len(skipped)} tensors of auxiliary classifiers: {', '.join(skipped)}")
     if verify:
-        print(f"verified: all {count} tensors come back bit for bit")
+        print(f"verified: all {count} tensors come back bit for bit" + ", rounded to float16" * half)
 
 
 @app.command(epilog="Example:\n\n  lightjax statistics photographs -o photographs.safetensors")

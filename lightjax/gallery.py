@@ -70,6 +70,7 @@ class Gallery(NamedTuple):
 
     Attributes:
       folder: Where the pictures are.
+      model: Name of the network whose channels they show.
       pictures: Number of pictures in the manifest.
       rendered: How many of them this call made.
       failed: Files, relative to the folder, of those whose objective stopped being finite: they show the last good
@@ -78,6 +79,7 @@ class Gallery(NamedTuple):
     """
 
     folder: Path
+    model: str
     pictures: int
     rendered: int
     failed: list[str]
@@ -171,7 +173,7 @@ def render(
         missing = [file for chunk in chunks_of(manifest) for file in _missing(folder, manifest, chunk)]
         _write_page(folder, manifest, model, None if missing else examples, progress)
     pictures = sum(len(names) for chunk in chunks_of(manifest) for names in _files(manifest, chunk))
-    return Gallery(folder, pictures, rendered, failed, len(missing))
+    return Gallery(folder, manifest["settings"]["model"].partition("@")[0], pictures, rendered, failed, len(missing))
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:

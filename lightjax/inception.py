@@ -57,8 +57,7 @@ class Architecture:
       classes: Number of logits; 0 for a network without its classifier.
       padding: "same" pads as TensorFlow does at every size. The others pad by fixed amounts: the first convolution
         by (3, 3) for "caffe" and (2, 3) for "torchlight", the pools of stride 2 by (0, 1) for both.
-      norm: Local response normalisation; None for a network trained without, whose "localresponsenorm" layers then
-        repeat their input.
+      norm: Constants of the local response normalization.
       mean: Subtracted from `255 * image`, in red, green, blue order.
       bgr: Whether the network reads blue, green, red.
     """
@@ -68,7 +67,7 @@ class Architecture:
     blocks: tuple[Block, ...]
     classes: int
     padding: Padding
-    norm: ResponseNorm | None
+    norm: ResponseNorm
     mean: tuple[float, float, float]
     bgr: bool = False
 
@@ -124,30 +123,7 @@ BVLC_GOOGLENET = Architecture(
 )
 """The Caffe GoogLeNet of DeepDream."""
 
-_MINI_BLOCKS = (
-    Block(32, 48, 64, 16, 16, 16),
-    Block(64, 64, 96, 16, 48, 32),
-    Block(96, 64, 104, 16, 24, 32),
-    Block(80, 64, 112, 16, 32, 32),
-    Block(64, 64, 128, 16, 32, 32),
-    Block(56, 80, 144, 16, 32, 32),
-    Block(128, 96, 160, 16, 64, 64),
-    Block(128, 96, 160, 16, 64, 64),
-    Block(192, 112, 192, 32, 64, 64),
-)
-
-MINI = Architecture(
-    name="mini",
-    stem=(32, 32, 96),
-    blocks=_MINI_BLOCKS,
-    classes=102,
-    padding="same",
-    norm=None,
-    mean=(123.0, 117.0, 104.0),
-)
-"""GoogLeNet at half width, trained on Caltech-101; its weights come with lightjax."""
-
-ARCHITECTURES = {a.name: a for a in (INCEPTION5H, INCEPTION5H_TORCHLIGHT, BVLC_GOOGLENET, MINI)}
+ARCHITECTURES = {a.name: a for a in (INCEPTION5H, INCEPTION5H_TORCHLIGHT, BVLC_GOOGLENET)}
 
 
 def without_classifier(architecture: Architecture) -> Architecture:
@@ -375,7 +351,7 @@ class InceptionV1(nnx.Module):
             case "max_pool":
                 return ops.max_pool(x, node.stride, self._padding(node, x))
             case "norm":
-                return ops.local_response_norm(x, *self.architecture.norm) if self.architecture.norm else x
+                return ops.local_response_norm(x, *self.architecture.norm)
             case "concat":
                 return jnp.concatenate(inputs, axis=-1)
             case "mean":

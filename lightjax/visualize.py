@@ -88,7 +88,7 @@ class Result:
         ended = " (interrupted)" if self.interrupted else " (stopped)" if self.stopped else ""
         ended = f" (not finite at step {self.failed})" if self.failed else ended
         return (
-            f"<Result: {pictures} of {height}x{width} for {self.settings['objective']}, "
+            f"<Result: {pictures} of {height}x{width} for {self.settings['objective']} of {self.settings['model'].partition('@')[0]}, "
             f"{len(self.values)} steps{ended}{value}, seed {self.seed}>"
         )
 
@@ -143,7 +143,7 @@ def visualize(
       objective: "layer:channel" and its relatives (see `parse`), an `Objective`, or a function of the activations.
       steps: Number of updates.
       model: A network as a function of images (see the README), or the name or path of weights for `load_model`; by
-        default the network of Lucid, "inception5h".
+        default "bvlc_googlenet", which comes with lightjax.
       image: What is optimised; by default `fourier_image(size)`.
       transforms: What the picture must survive, drawn anew for each step and each picture; None for nothing.
       optimizer: Any optax optimiser, or a learning rate for Adam; by default Adam at 0.05. Whatever else a step should

@@ -30,8 +30,8 @@ def dog_cat(shared: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def googlenet(googlenet_file: Path):
-    """The trained BVLC GoogLeNet in lightjax."""
+def googlenet_float32(googlenet_file: Path):
+    """The trained BVLC GoogLeNet in lightjax, from the float32 original."""
     import torch
 
     from lightjax import inception, torch_bridge
@@ -41,11 +41,11 @@ def googlenet(googlenet_file: Path):
 
 
 @pytest.fixture(scope="session")
-def mini():
-    """The small network that comes with lightjax."""
+def googlenet():
+    """The network that comes with lightjax."""
     from lightjax import load_model
 
-    return load_model("mini")
+    return load_model()
 
 
 @pytest.fixture(scope="session")

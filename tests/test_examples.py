@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lightjax import examples, files
+from lightjax import classes, examples, files
 from lightjax.inception import Layer
 
 SIZE, PATCH = 24, 4
@@ -244,16 +244,18 @@ def test_a_full_disk_is_an_error_and_leaves_no_half_written_crop(folder, monkeyp
 # Real networks and pictures
 
 
-def test_mini_finds_the_class_that_a_logit_stands_for(mini, shared, tmp_path):
+def test_the_network_finds_the_class_that_a_logit_stands_for(googlenet, shared, tmp_path):
     folder = tmp_path / "photos"
-    names = ("pizza", "stop_sign", "dollar_bill", "Leopards")
+    names = {"pizza": "pizza", "Leopards": "leopard", "dalmatian": "dalmatian", "grand_piano": "grand piano"}
     for name in names:
         for path in sorted((shared / "datasets" / "caltech101" / name).glob("*.jpg"))[:6]:
             (folder / name).mkdir(parents=True, exist_ok=True)
             (folder / name / path.name).symlink_to(path)
-    logits = {mini.class_names.index(name): name for name in names}
+    logits = {classes.find(known, googlenet.class_names): name for name, known in names.items()}
     layer = "softmax2_pre_activation_matmul"
-    found = examples.find(mini, folder, {layer: list(logits), "mixed3a": [0]}, tmp_path / "out", 4, 128, progress=False)
+    found = examples.find(
+        googlenet, folder, {layer: list(logits), "mixed3a": [0]}, tmp_path / "out", 4, 128, progress=False
+    )
     for channel, name in logits.items():
         most = collections.Counter(example["source"].split("/")[0] for example in found[layer, channel])
         assert most[name] >= 3

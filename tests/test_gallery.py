@@ -25,7 +25,7 @@ import lightjax as lj
 from lightjax import cli, files, gallery, imageio, many, objectives, optimize, weights
 
 ROOT = Path(__file__).resolve().parents[1]
-SMALL = ("--model", "mini", "--size", "32", "--channels", "0-9", "--chunk", "4", "--steps", "12", "-q")
+SMALL = ("--model", "bvlc_googlenet", "--size", "32", "--channels", "0-9", "--chunk", "4", "--steps", "12", "-q")
 PICTURES = [f"conv2d0/{channel:04d}.png" for channel in range(10)]
 
 
@@ -79,9 +79,16 @@ def contents(folder: Path) -> dict[str, bytes]:
 def whole(tmp_path_factory) -> Path:
     """A finished gallery of ten channels."""
     folder = tmp_path_factory.mktemp("whole") / "g"
-    settings = {"channels": range(10), "steps": 12, "size": 32, "model": "mini", "chunk": 4, "progress": False}
+    settings = {
+        "channels": range(10),
+        "steps": 12,
+        "size": 32,
+        "model": "bvlc_googlenet",
+        "chunk": 4,
+        "progress": False,
+    }
     made = gallery.render(folder, ["conv2d0"], **settings)
-    assert made == gallery.Gallery(folder, 10, 10, [], 0)
+    assert made == gallery.Gallery(folder, "bvlc_googlenet", 10, 10, [], 0)
     return folder
 
 
@@ -113,7 +120,7 @@ def test_every_picture_is_there_and_says_how_to_make_it_again(whole, capsys, tmp
     settings = imageio.read_settings(whole / PICTURES[7])
     assert (settings["layer"], settings["channel"], settings["kind"]) == ("conv2d0", 7, "positive")
     assert settings["objective"] == "channel('conv2d0', 7)"
-    lone = lj.visualize("conv2d0:7", model="mini", steps=12, size=32, progress=False)
+    lone = lj.visualize("conv2d0:7", model="bvlc_googlenet", steps=12, size=32, progress=False)
     assert settings.items() >= lone.settings.items()
     np.testing.assert_allclose(settings["values"], lone.values, rtol=0.02)
     with Image.open(whole / PICTURES[7]) as picture:
@@ -127,7 +134,7 @@ def test_every_picture_is_there_and_says_how_to_make_it_again(whole, capsys, tmp
 def test_the_manifest_says_everything(whole):
     manifest = json.loads((whole / "manifest.json").read_text())
     settings = manifest["settings"]
-    assert settings["model"] == lj.load_model("mini").source
+    assert settings["model"] == lj.load_model("bvlc_googlenet").source
     assert settings["channels"] == {"conv2d0": "0-9"}
     assert (settings["steps"], settings["size"], settings["seed"]) == (12, [32, 32], 0)
     assert manifest["versions"].keys() == {"lightjax", "jax", "jaxlib", "optax", "numpy", "pillow", "device"}
@@ -167,7 +174,7 @@ def test_curves_keep_their_ends_and_are_short():
 
 
 def test_negative_pictures_quiet_what_positive_ones_excite(tmp_path):
-    settings = {"channels": [3, 17], "steps": 60, "size": 32, "model": "mini", "progress": False}
+    settings = {"channels": [3, 17], "steps": 60, "size": 32, "model": "bvlc_googlenet", "progress": False}
     gallery.render(tmp_path, ["conv2d0"], negative=True, **settings)
     for channel in (3, 17):
         up = imageio.read_settings(tmp_path / f"conv2d0/{channel:04d}.png")["values"]
@@ -182,7 +189,7 @@ def test_negative_pictures_quiet_what_positive_ones_excite(tmp_path):
 
 @pytest.mark.skipif(not hasattr(objectives, "diversity"), reason="there is no diversity objective here")
 def test_diverse_pictures_are_several_of_one_channel(tmp_path):
-    settings = {"channels": [3, 17], "steps": 12, "size": 32, "model": "mini", "progress": False}
+    settings = {"channels": [3, 17], "steps": 12, "size": 32, "model": "bvlc_googlenet", "progress": False}
     gallery.render(tmp_path, ["conv2d1"], positive=False, diverse=3, **settings)
     names = [f"conv2d1/{channel:04d}_diverse_{i}.png" for channel in (3, 17) for i in (1, 2, 3)]
     assert sorted(name for name in contents(tmp_path) if name.endswith(".png")) == names
@@ -190,7 +197,9 @@ def test_diverse_pictures_are_several_of_one_channel(tmp_path):
     (entry, _) = gallery.entries(tmp_path, manifest, {})
     assert [picture["file"] for picture in entry["pictures"]] == names[:3]
     objective = imageio.read_settings(tmp_path / names[0])["objective"]
-    lone = lj.visualize(objective, model="mini", image=lj.fourier_image(32, batch=3), steps=12, progress=False)
+    lone = lj.visualize(
+        objective, model="bvlc_googlenet", image=lj.fourier_image(32, batch=3), steps=12, progress=False
+    )
     for i, name in enumerate(names[:3]):
         with Image.open(tmp_path / name) as picture:
             assert np.abs(np.asarray(picture) / 255 - lone.images[i]).mean() < 0.02
@@ -229,7 +238,7 @@ def test_a_missing_file_has_its_whole_chunk_rendered_and_nothing_else(copy, whol
         (copy / name).unlink()
     (copy / "conv2d0/.0005.png.0123").write_bytes(b"half a pict")  # of a process that was killed as it wrote
     kept = {name: (copy / name).stat().st_mtime_ns for name in PICTURES if (copy / name).exists()}
-    settings = {"channels": range(10), "steps": 12, "size": 32, "model": "mini", "progress": False}
+    settings = {"channels": range(10), "steps": 12, "size": 32, "model": "bvlc_googlenet", "progress": False}
     made = gallery.render(copy, ["conv2d0"], **settings)
     assert made.rendered == 3
     assert chunks == [[4, 5, 6, 7], [8, 9]]
@@ -293,18 +302,18 @@ def test_other_weights_are_an_error_and_other_versions_a_note(copy, capsys):
     code, _, errors = run(capsys, "gallery", "conv2d0", "-o", str(copy), *SMALL)
     assert code == 0
     assert 'note: jax was "0.0.1" and is now' in errors
-    manifest["settings"]["model"] = "mini@000000000000"
+    manifest["settings"]["model"] = "bvlc_googlenet@000000000000"
     manifest["versions"]["lightjax"] = "0.0.1"
     path.write_text(json.dumps(manifest))
     code, _, errors = run(capsys, "gallery", "conv2d0", "-o", str(copy), *SMALL)
     assert code == 2
-    assert 'model was "mini@000000000000" and is now "mini@' in errors
+    assert 'model was "bvlc_googlenet@000000000000" and is now "bvlc_googlenet@' in errors
     assert 'lightjax was "0.0.1" and is now' in errors
 
 
 def weights_file(path: Path, factor: float) -> Path:
-    """The weights of mini, all of them times a factor, with the metadata of the original."""
-    source = weights.EMBEDDED["mini"]
+    """The weights of GoogLeNet, all of them times a factor, with the metadata of the original."""
+    source = weights.EMBEDDED["bvlc_googlenet"]
     with safetensors.safe_open(source, framework="numpy") as file:
         metadata = file.metadata()
         tensors = {name: factor * file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -326,7 +335,7 @@ def test_arrays_that_changed_under_the_same_name_are_an_error(tmp_path, capsys):
 @pytest.mark.parametrize("path", [None, "tuned.safetensors"])
 def test_the_commands_of_the_page_make_each_picture_again(path, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    model = "mini" if path is None else str(weights_file(tmp_path / path, 1.25))
+    model = "bvlc_googlenet" if path is None else str(weights_file(tmp_path / path, 1.25))
     gallery.render(
         tmp_path / "g",
         ["conv2d1"],
@@ -371,7 +380,7 @@ def test_leftovers_of_a_killed_process_are_cleared_away(copy, whole):
     for name in ("manifest.json", "index.html"):
         (copy / f".{name}.0123").write_bytes(b"half a fi")
     (copy / PICTURES[0]).unlink()
-    settings = {"channels": range(10), "steps": 12, "size": 32, "model": "mini", "progress": False}
+    settings = {"channels": range(10), "steps": 12, "size": 32, "model": "bvlc_googlenet", "progress": False}
     gallery.render(copy, ["conv2d0"], **settings)
     assert contents(copy) == contents(whole)
 
@@ -395,7 +404,7 @@ def test_no_name_of_a_layer_leads_out_of_the_folder(layer, tmp_path):
 
 
 def test_a_gallery_compiles_one_program_for_each_layer_and_kind(tmp_path, compiled):
-    settings = {"channels": range(6), "steps": 2, "size": 41, "model": "mini", "progress": False}
+    settings = {"channels": range(6), "steps": 2, "size": 41, "model": "bvlc_googlenet", "progress": False}
     gallery.render(tmp_path / "g", ["mixed3a"], **settings)
     assert compiled.count("jit(_advance_many)") == 1
     compiled.clear()
@@ -409,7 +418,14 @@ def test_examples_are_found_once_and_anew_when_the_folder_changes(tmp_path, monk
     draw = np.random.default_rng(0)
     for i in range(2):
         imageio.save(folder / f"{i}.png", draw.random((40, 40, 3)))
-    settings = {"channels": [0], "steps": 1, "size": 32, "model": "mini", "examples": folder, "progress": False}
+    settings = {
+        "channels": [0],
+        "steps": 1,
+        "size": 32,
+        "model": "bvlc_googlenet",
+        "examples": folder,
+        "progress": False,
+    }
     looked = []
     find = gallery.crops.find
     monkeypatch.setattr(gallery.crops, "find", lambda *a, **k: looked.append(1) or find(*a, **k))
@@ -464,7 +480,7 @@ def test_what_another_holds_is_waited_for_and_taken_over(copy, whole, chunks, mo
         other.release()
 
     monkeypatch.setattr(gallery.time, "sleep", nap)
-    settings = {"channels": range(10), "steps": 12, "size": 32, "model": "mini", "progress": False}
+    settings = {"channels": range(10), "steps": 12, "size": 32, "model": "bvlc_googlenet", "progress": False}
     assert gallery.render(copy, ["conv2d0"], **settings).rendered == 2
     assert naps == [[[8, 9]]]
     assert chunks == [[8, 9], [0, 1, 2, 3]]
@@ -537,7 +553,7 @@ def test_distributed_without_a_cluster_is_an_error(tmp_path, capsys):
         (("--diverse", "1"), "diverse pictures are 2 or more"),
         (("--chunk", "0"), "a chunk is a number of jobs"),
         (("--steps", "-1"), "steps"),
-        (("--model", "minii"), "did you mean 'mini'"),
+        (("--model", "bvlc_googlnet"), "did you mean 'bvlc_googlenet'"),
         (("--examples", "nowhere"), "--examples names nowhere, which is no folder"),
     ],
 )
@@ -625,7 +641,7 @@ finally:
 def hits_and_misses(folder: Path, cache: Path, *options: str) -> tuple[int, int]:
     """Programs that a render found in the cache, and those that it compiled and kept there."""
     environment = os.environ | {"XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(ROOT)}
-    render = ("render", "conv2d0:3", "--model", "mini", "--size", "32", "--steps", "2", "-o", "x.png", "-q")
+    render = ("render", "conv2d0:3", "--model", "bvlc_googlenet", "--size", "32", "--steps", "2", "-o", "x.png", "-q")
     done = subprocess.run(
         [sys.executable, "-c", COUNT, *render, *options], cwd=folder, env=environment, capture_output=True, text=True
     )
@@ -660,7 +676,7 @@ def test_nothing_is_kept_if_it_cannot_or_must_not_be(options, tmp_path, capsys, 
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     folder = jax.config.values["jax_compilation_cache_dir"]
     jax.config.update("jax_compilation_cache_dir", None)
-    render = ("render", "conv2d0:3", "--model", "mini", "--size", "32", "--steps", "1", "-q")
+    render = ("render", "conv2d0:3", "--model", "bvlc_googlenet", "--size", "32", "--steps", "1", "-q")
     code, _, errors = run(capsys, *render, "-o", str(tmp_path / "x.png"), *options)
     assert (code, errors) == (0, "")
     assert jax.config.values["jax_compilation_cache_dir"] is None

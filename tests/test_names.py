@@ -160,7 +160,7 @@ def brief(visualize):
 def known(name):
     """`load_model` without a download: any name that there is, but the network is the small one."""
     assert name in {**weights.CHECKPOINTS, **weights.EMBEDDED}
-    return LOAD("mini")
+    return LOAD("bvlc_googlenet")
 
 
 def live(*args, **kwargs):

@@ -648,7 +648,7 @@ def test_the_table_of_classes_is_that_of_the_published_networks(shared):
     for index, synset, name in rows[1:]:
         assert inception5h[int(index)] == of_synset[synset]
         assert name in inception5h[int(index)].split(", ")
-    assert classes.imagenet("mini") == ()
+    assert classes.imagenet("own") == ()
 
 
 def test_every_class_has_a_name_that_tells_it_or_shares_them_all():

@@ -250,11 +250,11 @@ def test_snapshots_may_come_from_a_generator():
     assert list(render(snapshots=(s for s in (2, 1))).snapshots) == [1, 2]
 
 
-def test_a_network_changed_by_one_user_is_whole_for_the_next(mini):
-    changed = lj.load_model("mini")
+def test_a_network_changed_by_one_user_is_whole_for_the_next(googlenet):
+    changed = lj.load_model("bvlc_googlenet")
     changed.conv2d0.kernel[...] = changed.conv2d0.kernel[...] * 0
-    again = lj.load_model("mini")
-    np.testing.assert_array_equal(again.conv2d0.kernel[...], mini.conv2d0.kernel[...])
+    again = lj.load_model("bvlc_googlenet")
+    np.testing.assert_array_equal(again.conv2d0.kernel[...], googlenet.conv2d0.kernel[...])
 
 
 def test_two_pictures_are_optimised_together():
@@ -528,10 +528,11 @@ def test_a_render_excites_its_channel_by_pytorchs_count(googlenet, googlenet_fil
     assert spread.argmax() == 97
 
 
-def test_mini_renders_and_says_so(mini):
-    result = lj.visualize("mixed4a:97", model="mini", steps=60, size=96, progress=False)
+def test_the_default_network_renders_and_says_so(googlenet):
+    result = lj.visualize("mixed4a:97", steps=40, size=64, progress=False)
     assert result.values[-5:].mean() > 10 * max(result.values[0], 0.01)
-    assert result.settings["model"] == mini.source
+    assert result.settings["model"] == googlenet.source
+    assert "for channel('mixed4a', 97) of bvlc_googlenet," in repr(result)
 
 
 def test_shallow_objectives_cost_less(googlenet):

@@ -1,6 +1,7 @@
 """Conversion, weights files, and the way from a name to a network."""
 
 import contextlib
+import hashlib
 import http.server
 import json
 import os
@@ -18,7 +19,7 @@ import safetensors.numpy
 import torch
 
 import lightjax as lj
-from lightjax import ConversionError, WeightsError, inception, load_model, torch_bridge, weights
+from lightjax import ConversionError, WeightsError, inception, load_model, load_picture, torch_bridge, weights
 from tests.parity import reference
 
 
@@ -58,8 +59,6 @@ def test_convolutions_become_height_width_in_out(checkpoint):
 
 
 def test_metadata_say_what_the_file_is_and_where_it_comes_from(checkpoint, converted):
-    import hashlib
-
     file = weights.read(converted)
     assert file.architecture == inception.INCEPTION5H
     assert file.metadata["source"] == "inception5h.pth"
@@ -175,36 +174,92 @@ def test_a_damaged_weights_file_is_refused(content, converted, tmp_path):
         load_model(path)
 
 
-def test_mini_comes_with_lightjax_and_knows_its_classes(mini, cache):
-    assert mini.source.startswith("mini@")
-    assert mini.architecture == inception.MINI
-    assert len(mini.class_names) == inception.MINI.classes == len(set(mini.class_names))
-    assert "dalmatian" in mini.class_names
-    assert weights.EMBEDDED["mini"].stat().st_size <= 4_000_000
+SHIPPED = "bd68c6a9fb9c0bb0b5fc9a84f1c145d89ccd0a4157d5c5cbd57c7a8e6f53745a"
+
+
+def test_googlenet_comes_with_lightjax_and_knows_its_classes(googlenet, cache):
+    path = weights.EMBEDDED["bvlc_googlenet"]
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == SHIPPED
+    assert f"`{SHIPPED}`" in path.with_suffix(".md").read_text()
+    assert googlenet.source == "bvlc_googlenet@e87c85cf2e01, float16 weights"
+    assert googlenet.architecture == inception.BVLC_GOOGLENET
+    assert len(googlenet.class_names) == 1000
+    assert "golden retriever" in googlenet.class_names
+    assert googlenet.conv2d0.kernel.dtype == np.float32
     assert not cache.exists()
 
 
-def test_a_network_in_bfloat16_says_so_and_is_the_same_to_two_digits(mini):
+def test_the_shipped_weights_are_the_original_rounded_to_float16(googlenet_file):
+    shipped = weights.read(weights.EMBEDDED["bvlc_googlenet"])
+    assert shipped.metadata["sha256"] == hashlib.sha256(googlenet_file.read_bytes()).hexdigest()
+    _, original = torch_bridge.from_torch(torch_bridge.read_checkpoint(googlenet_file))
+    assert shipped.parameters.keys() == original.keys()
+    for name, value in original.items():
+        assert shipped.parameters[name].dtype == np.float16
+        np.testing.assert_array_equal(shipped.parameters[name], value.astype(np.float16), err_msg=name)
+
+
+def test_in_float16_the_classes_of_photographs_stay_the_same(googlenet, googlenet_float32, shared):
+    files = sorted((shared / "datasets" / "caltech101").glob("*/*.jpg"))[::400]
+    photographs = np.stack([load_picture(file, 112) for file in files])
+    logits = jax.jit(lambda model: model(photographs)["softmax2_pre_activation_matmul"])
+    half, full = logits(googlenet), logits(googlenet_float32)
+    assert len(files) > 20
+    assert abs(half - full).max() < 1e-3 * abs(full).max()
+    assert (half.argmax(-1) == full.argmax(-1)).all()
+
+
+def test_what_lies_at_home_or_in_the_cache_changes_nothing_about_the_default(converted, googlenet, cache, monkeypatch):
+    cache.mkdir(parents=True)
+    shutil.copy(converted, cache / "bvlc_googlenet.safetensors")
+    monkeypatch.setenv("LIGHTJAX_HOME", str(cache))
+    for model in (load_model(), load_model("bvlc_googlenet")):
+        assert model.source == googlenet.source
+        np.testing.assert_array_equal(model.conv2d0.kernel[...], googlenet.conv2d0.kernel[...])
+
+
+@pytest.mark.parametrize("record", ["inception5h", "bvlc_googlenet"])
+def test_half_precision_works_for_any_checkpoint(record, tmp_path):
+    torch.save(reference.random_state_dict(record, 0), tmp_path / "a.pth")
+    weights.convert(tmp_path / "a.pth", tmp_path / "full.safetensors")
+    weights.convert(tmp_path / "a.pth", tmp_path / "half.safetensors", half=True)
+    full, half = (weights.read(tmp_path / f"{name}.safetensors") for name in ("full", "half"))
+    assert (tmp_path / "half.safetensors").stat().st_size < 0.51 * (tmp_path / "full.safetensors").stat().st_size
+    for name, value in full.parameters.items():
+        np.testing.assert_array_equal(half.parameters[name], value.astype(np.float16))
+    assert weights.verify(tmp_path / "a.pth", tmp_path / "half.safetensors") == 116
+    assert load_model(tmp_path / "half.safetensors").source == f"{full.source}, float16 weights"
+
+
+def test_values_that_float16_cannot_hold_are_refused_by_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _edited(conv1_7x7_s2__bias=torch.full((64,), 7e4))(tmp_path / "large.pth")
+    with pytest.raises(ConversionError, match="beyond 65504, the largest of float16, in conv2d0/bias"):
+        weights.convert("large.pth", "out.safetensors", half=True)
+    assert files_in(tmp_path) == ["large.pth"]
+
+
+def test_a_network_in_bfloat16_says_so_and_is_the_same_to_two_digits(googlenet):
     from lightjax import visualize
 
-    coarse = weights.load_model("mini", dtype="bfloat16")
-    assert coarse.source == f"{mini.source} in bfloat16"
+    coarse = weights.load_model("bvlc_googlenet", dtype="bfloat16")
+    assert coarse.source == f"{googlenet.source}, computed in bfloat16"
     images = jax.random.uniform(jax.random.key(0), (1, 64, 64, 3))
     activations = jax.jit(lambda model: model(images))
-    for name, value in activations(mini).items():
+    for name, value in activations(googlenet).items():
         other = activations(coarse)[name]
         assert other.dtype == value.dtype == np.float32
         assert abs(other - value).max() <= 0.05 * abs(value).max(), name
-    assert any((activations(coarse)[name] != value).any() for name, value in activations(mini).items())
-    pictures = [visualize("mixed3a", model=m, size=32, steps=8, progress=False) for m in (mini, coarse)]
+    assert any((activations(coarse)[name] != value).any() for name, value in activations(googlenet).items())
+    pictures = [visualize("mixed3a", model=m, size=32, steps=8, progress=False) for m in (googlenet, coarse)]
     assert pictures[1].settings["model"] == coarse.source
     np.testing.assert_allclose(pictures[0].values, pictures[1].values, rtol=0.05)
 
 
 @pytest.mark.parametrize("dtype", ["int8", "complex64", "flote32"])
-def test_a_dtype_that_is_none_of_real_numbers_is_refused(dtype):
+def test_a_dtype_that_is_not_one_of_real_numbers_is_refused(dtype):
     with pytest.raises(ValueError, match=f"float32 or bfloat16, not in '{dtype}'"):
-        weights.load_model("mini", dtype=dtype)
+        weights.load_model("bvlc_googlenet", dtype=dtype)
 
 
 def test_a_safetensors_file_of_another_program_is_refused(tmp_path):
@@ -335,8 +390,8 @@ def test_a_download_is_converted_once_and_kept(server, cache, checkpoint):
 @pytest.mark.parametrize(
     ("mode", "words"),
     [
-        ("missing", ["cannot download", "LIGHTJAX_HOME"]),
-        ("cut", ["LIGHTJAX_HOME"]),
+        ("missing", ["cannot download", "HTTP status 404", "LIGHTJAX_HOME"]),
+        ("cut", ["cannot download", "the connection broke", "LIGHTJAX_HOME"]),
         ("tampered", ["is not the file", "is not used"]),
     ],
 )
@@ -344,8 +399,10 @@ def test_a_bad_download_is_an_error_and_leaves_nothing(server, cache, mode, word
     server.mode = mode
     with pytest.raises(WeightsError) as error:
         load_model("inception5h")
-    for word in [*words, server.url, "'mini'"]:
+    for word in [*words, server.url, "'bvlc_googlenet' comes with lightjax"]:
         assert word in str(error.value)
+    assert "\n" not in str(error.value)
+    assert error.value.__suppress_context__, "a traceback shows the errors of the libraries as well"
     assert files_in(cache) == []
     server.mode = "whole"
     assert load_model("inception5h").architecture == inception.INCEPTION5H
@@ -354,9 +411,16 @@ def test_a_bad_download_is_an_error_and_leaves_nothing(server, cache, mode, word
 def test_without_a_server_the_error_says_where_to_put_the_file(server, cache):
     server.shutdown()
     server.server_close()
-    with pytest.raises(WeightsError, match=r"cannot download inception5h.*LIGHTJAX_HOME"):
+    with pytest.raises(WeightsError, match=r"cannot download inception5h: there is no connection .*LIGHTJAX_HOME"):
         load_model("inception5h")
     assert files_in(cache) == []
+
+
+def test_a_proxy_that_is_not_there_is_named(cache, monkeypatch):
+    for name in ("https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with pytest.raises(WeightsError, match="cannot download inception5h: the proxy that HTTPS_PROXY"):
+        load_model("inception5h")
 
 
 def _run(code: str, server: Server, cache: Path, **kwargs) -> subprocess.Popen:
@@ -409,7 +473,8 @@ def test_without_pytorch_nothing_is_downloaded_and_the_error_says_what_to_instal
     """
     output, errors = _run(code, server, cache).communicate(timeout=120)
     assert "pip install 'lightjax[convert]'" in output, errors
-    assert "'mini'" in output
+    assert "'bvlc_googlenet' comes with lightjax" in output
+    assert "Traceback" not in output
     assert server.requests == 0
 
 

@@ -37,7 +37,7 @@ def pair(request) -> Pair:
     if request.param == "trained_googlenet":
         state = torch.load(request.getfixturevalue("googlenet_file"), weights_only=True)
         photograph = functools.partial(read, request.getfixturevalue("dog_cat"))
-        return Pair("bvlc_googlenet", request.getfixturevalue("googlenet"), state, photograph)
+        return Pair("bvlc_googlenet", request.getfixturevalue("googlenet_float32"), state, photograph)
     record = request.param
     state = reference.random_state_dict(record, seed=0)
     architecture, parameters = torch_bridge.from_torch({k: v.numpy() for k, v in state.items()})
@@ -122,19 +122,19 @@ def test_gradients_of_channels_and_a_logit_agree(pair, size, rule):
             assert deviation(gradient(model, images, weights, live, dead, 100, relu), values) <= 1e-9
 
 
-def test_float32_gradient_agrees_but_for_rare_ties(googlenet, googlenet_file, dog_cat):
+def test_float32_gradient_agrees_but_for_rare_ties(googlenet_float32, googlenet_file, dog_cat):
     images = read(dog_cat, SQUARE)
     source = to_torch(images).requires_grad_()
     state = torch.load(googlenet_file, weights_only=True)
     reference.activations("bvlc_googlenet", state, source)["mixed4a"][:, 97].mean().backward()
-    actual = jax.jit(jax.grad(lambda images: googlenet(images)["mixed4a"][..., 97].mean()))(images)
+    actual = jax.jit(jax.grad(lambda images: googlenet_float32(images)["mixed4a"][..., 97].mean()))(images)
     expected = to_numpy(source.grad)
     assert np.linalg.norm(actual - expected) <= 1e-2 * np.linalg.norm(expected)
 
 
-def test_trained_googlenet_knows_the_dog(googlenet, dog_cat, shared):
+def test_trained_googlenet_knows_the_dog(googlenet_float32, dog_cat, shared):
     synsets = [line.split()[0] for line in (shared / "weights" / "synset_words.txt").read_text().splitlines()]
     golden_retriever, labrador = synsets.index("n02099601"), synsets.index("n02099712")
-    probabilities = activations(googlenet, read(dog_cat, SQUARE))["softmax2"][0]
+    probabilities = activations(googlenet_float32, read(dog_cat, SQUARE))["softmax2"][0]
     assert probabilities[golden_retriever] == pytest.approx(0.615, abs=0.005)
     assert probabilities[labrador] == pytest.approx(0.344, abs=0.005)
