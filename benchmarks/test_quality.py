@@ -15,7 +15,7 @@ import torch
 import lightjax as lj
 from benchmarks import torch_loops
 from benchmarks.test_speed import googlenet
-from lightjax import imageio
+from lightjax.pictures import save, sheet
 
 UNITS = [(layer, channel) for layer, channels in {
     "mixed3b": (100, 200, 300), "mixed4a": (97, 211, 300), "mixed4d": (40, 200, 330), "mixed5a": (9, 300, 500),
@@ -28,12 +28,12 @@ pictures: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def sheet():
+def contact_sheet():
     """The contact sheet: one column for each unit, Lucent's picture above, lightjax's at equal value below."""
     yield
     if os.environ.get("LIGHTJAX_SHEET") and pictures:
         rows = [pair[i] for i in (0, 1) for pair in pictures.values()]
-        imageio.save(os.environ["LIGHTJAX_SHEET"], imageio.sheet(np.stack(rows), columns=len(pictures)))
+        save(os.environ["LIGHTJAX_SHEET"], sheet(np.stack(rows), columns=len(pictures)))
 
 
 def judge(network: torch_loops.GoogLeNet, picture: np.ndarray, layer: str, channel: int) -> float:

@@ -9,9 +9,9 @@ import importlib
 import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
-from lightjax import images, objectives, ops, optimize, statistics, transforms
-from lightjax.imageio import load_picture
-from lightjax.images import cppn_image, fourier_image, laplacian_image, maco_image, pixel_image, shared
+from lightjax import images, objectives, ops, optimize, transforms
+from lightjax.images import cppn_image, fourier_image, laplacian_image, maco_image, pixel_image, shared, statistics
+from lightjax.images.statistics import read as load_statistics
 from lightjax.many import visualize_many
 from lightjax.notebook import live
 from lightjax.objectives import (
@@ -46,13 +46,13 @@ from lightjax.objectives import (
     tensor_direction,
     total_variation,
 )
-from lightjax.statistics import read as load_statistics
+from lightjax.pictures import load_picture
 from lightjax.visualize import NonFiniteError, Result, visualize
 
 if TYPE_CHECKING:
-    from lightjax.inception import ARCHITECTURES, InceptionV1
-    from lightjax.torch_bridge import ConversionError
-    from lightjax.weights import WeightsError, load_model
+    from lightjax.networks.inception import ARCHITECTURES, InceptionV1
+    from lightjax.networks.torch_bridge import ConversionError
+    from lightjax.networks.weights import WeightsError, load_model
 
 __version__ = importlib.metadata.version("lightjax")
 __all__ = [
@@ -113,14 +113,11 @@ __all__ = [
 ]
 
 _LATER = {
-    "ARCHITECTURES": "inception",
-    "InceptionV1": "inception",
-    "ConversionError": "torch_bridge",
-    "WeightsError": "weights",
-    "load_model": "weights",
-    "inception": "",
-    "torch_bridge": "",
-    "weights": "",
+    "ARCHITECTURES": "networks.inception",
+    "InceptionV1": "networks.inception",
+    "ConversionError": "networks.torch_bridge",
+    "WeightsError": "networks.weights",
+    "load_model": "networks.weights",
 }
 """Names whose modules are imported when first asked for: flax.nnx, which they need, takes a while."""
 
@@ -128,5 +125,4 @@ _LATER = {
 def __getattr__(name: str) -> Any:
     if name not in _LATER:
         raise AttributeError(f"module 'lightjax' has no attribute {name!r}")
-    module = importlib.import_module(f"lightjax.{_LATER[name] or name}")
-    return getattr(module, name) if _LATER[name] else module
+    return getattr(importlib.import_module(f"lightjax.{_LATER[name]}"), name)

@@ -107,11 +107,12 @@ def render(
 ) -> int:
     """Render a picture that excites what OBJECTIVE names."""
     import lightjax
-    from lightjax import imageio, weights
+    from lightjax.networks import weights
+    from lightjax.pictures import file_format, load_picture, read_settings
 
     if compilation_cache:
         _keep_compilations()
-    made = {} if like is None else _settings_of(imageio.read_settings(like), like)
+    made = {} if like is None else _settings_of(read_settings(like), like)
     if made.get("start") and start is None:
         raise ValueError(f"{like} was made from another picture; give it by --start")
     if objective is None and not made:
@@ -149,7 +150,7 @@ def render(
         chosen["transforms"] = lightjax.transforms.DEFAULT if transforms else None
 
     output = output or Path(re.sub(r"[^\w.]+", "_", chosen["objective"]).strip("_")[:80] + ".png")
-    imageio.file_format(output)
+    file_format(output)
     if output.is_dir():
         raise IsADirectoryError(f"{output} is a folder, not a picture to write")
     if not output.parent.is_dir():
@@ -167,9 +168,7 @@ def render(
             optimizer=chosen["lr"],
             relu=chosen["relu"],
             views=chosen["views"],
-            start=None
-            if start is None
-            else imageio.load_picture(start, (chosen["image"].height, chosen["image"].width)),
+            start=None if start is None else load_picture(start, (chosen["image"].height, chosen["image"].width)),
             snapshots=chosen["snapshots"],
             seed=chosen["seed"],
             progress=not quiet,
@@ -230,9 +229,9 @@ def gallery(
     quiet: Quiet = False,
 ) -> int:
     """Render every channel of LAYERs into a folder, with a page that shows them."""
-    from lightjax import cluster
-    from lightjax import gallery as galleries
     from lightjax import transforms as moves
+    from lightjax.gallery import cluster
+    from lightjax.gallery import run as galleries
 
     if compilation_cache:
         _keep_compilations()
@@ -290,7 +289,8 @@ def layers(
     import rich.console
     import rich.table
 
-    from lightjax import inception, load_model
+    from lightjax import load_model
+    from lightjax.networks import inception
 
     named = inception.ARCHITECTURES.get(model)
     table = rich.table.Table("layer", title=f"layers of {model}", box=rich.box.SIMPLE_HEAD)
@@ -320,7 +320,7 @@ def convert(
     ] = False,
 ) -> None:
     """Convert PyTorch weights of InceptionV1 into a lightjax weights file."""
-    from lightjax import weights
+    from lightjax.networks import weights
 
     output = output or source.with_suffix(".safetensors")
     architecture, skipped = weights.convert(source, output, half=half)
@@ -346,7 +346,7 @@ def statistics(
     credit: Annotated[str, typer.Option(help="Source and licence of the pictures, kept in the file.")] = "",
 ) -> None:
     """Measure the colours and the spectrum of a folder of pictures, for maco_image and for colour=..."""
-    from lightjax import statistics
+    from lightjax.images import statistics
 
     if not output.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {output.parent} to write {output.name} to")
@@ -430,7 +430,7 @@ def _keep_compilations() -> None:
     """Keep compiled programs in the user's cache folder, unless another is set or it cannot be written."""
     import jax
 
-    from lightjax import weights
+    from lightjax.networks import weights
 
     folder = weights.cache_folder() / "compiled"
     if jax.config.values["jax_compilation_cache_dir"] is not None:

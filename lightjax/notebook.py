@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lightjax import imageio
+from lightjax.pictures import encode, sheet
 from lightjax.visualize import Result
 
 _POINTS = 300
@@ -49,7 +49,7 @@ def live(width: int = 320) -> Callable[[Result], None]:
 
 def _page(result: Result, width: int) -> str:
     curve = _curve(result.values, width, width // 3)
-    picture = base64.b64encode(imageio.encode(imageio.sheet(result.images))).decode()
+    picture = base64.b64encode(encode(sheet(result.images))).decode()
     objective = html.escape(str(result.settings["objective"]))
     value = f": {result.values[-1]:.4g}" if len(result.values) else ""
     return (

@@ -17,10 +17,11 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from lightjax import imageio, images, objectives, optimize, transforms
+from lightjax import images, objectives, optimize, transforms
 from lightjax.images import Image, Size
 from lightjax.objectives import Objective
 from lightjax.optimize import Model
+from lightjax.pictures import encode, save, sheet
 from lightjax.transforms import Transform
 
 _CHUNK_SECONDS = 0.25
@@ -66,29 +67,30 @@ class Result:
           ValueError: If the ending is none of .png, .jpg, .jpeg, .webp.
           OSError: If the file cannot be written; nothing half-written is left.
         """
-        imageio.save(path, imageio.sheet(self.images), self.settings)
+        save(path, sheet(self.images), self.settings)
 
     def save_snapshots(self, path: str | os.PathLike) -> list[Path]:
         """Save each snapshot beside `path`, as NAME_128.png for the one after 128 steps; return the files."""
         saved = []
         for step, pictures in self.snapshots.items():
             file = Path(path).with_stem(f"{Path(path).stem}_{step}")
-            imageio.save(file, imageio.sheet(pictures), {**self.settings, "steps": step, "snapshots": []})
+            save(file, sheet(pictures), {**self.settings, "steps": step, "snapshots": []})
             saved.append(file)
         return saved
 
     def _repr_png_(self) -> bytes:
         rows = [*self.snapshots.values(), self.images]
-        return imageio.encode(imageio.sheet(np.concatenate(rows), columns=len(rows) if len(self.images) == 1 else None))
+        return encode(sheet(np.concatenate(rows), columns=len(rows) if len(self.images) == 1 else None))
 
     def __repr__(self) -> str:
         number, height, width, _ = self.images.shape
         pictures = f"{number} pictures" if number > 1 else "a picture"
         value = f", objective {self.values[-1]:.4g}" if len(self.values) else ""
+        network = self.settings["model"].partition("@")[0]
         ended = " (interrupted)" if self.interrupted else " (stopped)" if self.stopped else ""
         ended = f" (not finite at step {self.failed})" if self.failed else ended
         return (
-            f"<Result: {pictures} of {height}x{width} for {self.settings['objective']} of {self.settings['model'].partition('@')[0]}, "
+            f"<Result: {pictures} of {height}x{width} for {self.settings['objective']} of {network}, "
             f"{len(self.values)} steps{ended}{value}, seed {self.seed}>"
         )
 
@@ -299,7 +301,9 @@ def complete(*, steps, model, image, transforms, optimizer, relu, views, start, 
         raise ValueError("size is that of the default image; with image=..., give the size to the image")
     optimizer, described = _optimizer(optimizer)
     if model is None or isinstance(model, str | os.PathLike):
-        from lightjax import weights  # with flax.nnx, which takes a while to import; people may bring their own model
+        from lightjax.networks import (
+            weights,  # with flax.nnx, which takes a while to import; people may bring their own model
+        )
 
         model = weights.load_model(weights.DEFAULT if model is None else model)
     if relu is None and optimize.accepts_relu(model):

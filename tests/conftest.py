@@ -34,7 +34,7 @@ def googlenet_float32(googlenet_file: Path):
     """The trained BVLC GoogLeNet in lightjax, from the float32 original."""
     import torch
 
-    from lightjax import inception, torch_bridge
+    from lightjax.networks import inception, torch_bridge
 
     tensors = {k: v.numpy() for k, v in torch.load(googlenet_file, weights_only=True).items()}
     return inception.InceptionV1(*torch_bridge.from_torch(tensors))
@@ -63,7 +63,7 @@ def checkpoint(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def converted(checkpoint: Path, tmp_path_factory) -> Path:
     """The same as a weights file, alone in its folder."""
-    from lightjax import weights
+    from lightjax.networks import weights
 
     path = tmp_path_factory.mktemp("converted") / "inception5h.safetensors"
     weights.convert(checkpoint, path)

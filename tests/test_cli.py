@@ -13,7 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from lightjax import cli, imageio, weights
+from lightjax import cli, pictures
+from lightjax.networks import weights
 from tests.parity import reference
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,7 +56,7 @@ def test_render_writes_a_picture_named_after_the_objective(capsys, folder):
     code, output, _ = run(capsys, "render", "mixed3a:5", *SMALL)
     assert (code, output) == (0, "mixed3a_5.png\n")
     assert pixels("mixed3a_5.png").shape == (40, 32, 3)
-    settings = imageio.read_settings("mixed3a_5.png")
+    settings = pictures.read_settings("mixed3a_5.png")
     assert settings["objective"] == "channel('mixed3a', 5)"
     assert settings["model"].startswith("inception5h@")
     assert (settings["steps"], settings["size"], settings["seed"]) == (6, [40, 32], 0)
@@ -74,9 +75,9 @@ def test_like_makes_the_same_picture_again_and_options_change_what_they_name(cap
     run(capsys, "render", "mixed3a:5 - 0.5*mixed3a:9", *SMALL, *options, "-o", "x.png")
     assert run(capsys, "render", "--like", "x.png", "-o", "again.png", "-q")[0] == 0
     np.testing.assert_array_equal(pixels("x.png"), pixels("again.png"))
-    assert imageio.read_settings("x.png") == imageio.read_settings("again.png")
+    assert pictures.read_settings("x.png") == pictures.read_settings("again.png")
     run(capsys, "render", "--like", "x.png", "-o", "other.png", "--seed", "8", "-q")
-    assert imageio.read_settings("other.png") == imageio.read_settings("x.png") | {"seed": 8}
+    assert pictures.read_settings("other.png") == pictures.read_settings("x.png") | {"seed": 8}
     assert (pixels("other.png") != pixels("x.png")).any()
     assert run(capsys, "render", "--like", "x_3.png", "-o", "third.png", "-q")[0] == 0
     np.testing.assert_array_equal(pixels("x_3.png"), pixels("third.png"))
@@ -91,7 +92,7 @@ def test_like_repeats_every_image_and_transform_of_the_library(capsys, folder):
     assert run(capsys, "render", "--like", "x.png", "-o", "again.png", "-q")[0] == 0
     np.testing.assert_array_equal(pixels("x.png"), pixels("again.png"))
     assert run(capsys, "render", "--like", "x.png", "--steps", "1", "-o", "short.png", "-q")[0] == 0
-    assert imageio.read_settings("short.png")["snapshots"] == []
+    assert pictures.read_settings("short.png")["snapshots"] == []
 
 
 def test_every_image_is_read_back_from_its_printed_form():
@@ -277,7 +278,7 @@ def test_ctrl_c_saves_what_there_is(folder):
     assert process.returncode == 130
     assert output == b"x.png\n"
     assert b"interrupted after" in errors
-    made = imageio.read_settings("x.png")["interrupted"]
+    made = pictures.read_settings("x.png")["interrupted"]
     assert 0 < made < 1000000
     assert f"interrupted after {made} of".encode() in errors
     assert [p.name for p in folder.iterdir()] == ["x.png"]

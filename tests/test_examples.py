@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lightjax import classes, examples, files
-from lightjax.inception import Layer
+from lightjax import _files, labels
+from lightjax.analysis import examples
+from lightjax.networks.inception import Layer
 
 SIZE, PATCH = 24, 4
 
@@ -235,7 +236,7 @@ def test_a_full_disk_is_an_error_and_leaves_no_half_written_crop(folder, monkeyp
     def full(path, data):
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(files, "write_whole", full)
+    monkeypatch.setattr(_files, "write_atomically", full)
     with pytest.raises(OSError, match="No space left"):
         look(folder, {"patch": [0]})
     assert not list((folder.parent / "gallery" / "examples").iterdir())
@@ -251,7 +252,7 @@ def test_the_network_finds_the_class_that_a_logit_stands_for(googlenet, shared, 
         for path in sorted((shared / "datasets" / "caltech101" / name).glob("*.jpg"))[:6]:
             (folder / name).mkdir(parents=True, exist_ok=True)
             (folder / name / path.name).symlink_to(path)
-    logits = {classes.find(known, googlenet.class_names): name for name, known in names.items()}
+    logits = {labels.find(known, googlenet.class_names): name for name, known in names.items()}
     layer = "softmax2_pre_activation_matmul"
     found = examples.find(
         googlenet, folder, {layer: list(logits), "mixed3a": [0]}, tmp_path / "out", 4, 128, progress=False

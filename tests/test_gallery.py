@@ -22,7 +22,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import lightjax as lj
-from lightjax import cli, files, gallery, imageio, many, objectives, optimize, weights
+from lightjax import cli, many, objectives, optimize
+from lightjax.gallery import run as gallery
+from lightjax.networks import weights
+from lightjax.pictures import load_picture, read_settings, save, sheet
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ("--model", "bvlc_googlenet", "--size", "32", "--channels", "0-9", "--chunk", "4", "--steps", "12", "-q")
@@ -117,7 +120,7 @@ def chunks(monkeypatch) -> list[list[int]]:
 
 def test_every_picture_is_there_and_says_how_to_make_it_again(whole, capsys, tmp_path):
     assert sorted(name for name in contents(whole) if name.endswith(".png")) == PICTURES
-    settings = imageio.read_settings(whole / PICTURES[7])
+    settings = read_settings(whole / PICTURES[7])
     assert (settings["layer"], settings["channel"], settings["kind"]) == ("conv2d0", 7, "positive")
     assert settings["objective"] == "channel('conv2d0', 7)"
     lone = lj.visualize("conv2d0:7", model="bvlc_googlenet", steps=12, size=32, progress=False)
@@ -128,7 +131,7 @@ def test_every_picture_is_there_and_says_how_to_make_it_again(whole, capsys, tmp
         assert np.abs(np.asarray(picture) / 255 - lone.image).mean() < 0.01
     again = str(tmp_path / "again.png")
     assert run(capsys, "render", "--like", str(whole / PICTURES[7]), "-o", again, "-q")[0] == 0
-    assert imageio.read_settings(again) == lone.settings
+    assert read_settings(again) == lone.settings
 
 
 def test_the_manifest_says_everything(whole):
@@ -157,7 +160,7 @@ def test_entries_come_from_the_pictures_alone(copy):
         {
             "kind": "positive",
             "file": "conv2d0/0005.png",
-            "values": imageio.read_settings(copy / PICTURES[5])["values"],
+            "values": read_settings(copy / PICTURES[5])["values"],
         }
     ]
     assert entries[4]["command"] == "lightjax render --like conv2d0/0005.png -o again.png"
@@ -177,8 +180,8 @@ def test_negative_pictures_quiet_what_positive_ones_excite(tmp_path):
     settings = {"channels": [3, 17], "steps": 60, "size": 32, "model": "bvlc_googlenet", "progress": False}
     gallery.render(tmp_path, ["conv2d0"], negative=True, **settings)
     for channel in (3, 17):
-        up = imageio.read_settings(tmp_path / f"conv2d0/{channel:04d}.png")["values"]
-        down = imageio.read_settings(tmp_path / f"conv2d0/{channel:04d}_negative.png")["values"]
+        up = read_settings(tmp_path / f"conv2d0/{channel:04d}.png")["values"]
+        down = read_settings(tmp_path / f"conv2d0/{channel:04d}_negative.png")["values"]
         assert up[-1] > 1.2 * up[0]
         assert down[0] == -up[0]
         assert down[-1] > 0.9 * down[0]
@@ -196,7 +199,7 @@ def test_diverse_pictures_are_several_of_one_channel(tmp_path):
     manifest = gallery.read_manifest(tmp_path)
     (entry, _) = gallery.entries(tmp_path, manifest, {})
     assert [picture["file"] for picture in entry["pictures"]] == names[:3]
-    objective = imageio.read_settings(tmp_path / names[0])["objective"]
+    objective = read_settings(tmp_path / names[0])["objective"]
     lone = lj.visualize(
         objective, model="bvlc_googlenet", image=lj.fourier_image(32, batch=3), steps=12, progress=False
     )
@@ -213,8 +216,8 @@ def test_a_picture_that_fails_is_kept_and_told(tmp_path, monkeypatch, capsys):
     assert code == 0
     assert "1 pictures show the last good state" in errors
     assert "conv2d0/0003.png" in errors
-    assert imageio.read_settings(tmp_path / "g/conv2d0/0003.png")["failed"] == 1
-    assert "failed" not in imageio.read_settings(tmp_path / "g/conv2d0/0000.png")
+    assert read_settings(tmp_path / "g/conv2d0/0003.png")["failed"] == 1
+    assert "failed" not in read_settings(tmp_path / "g/conv2d0/0000.png")
 
 
 def flat(activations, channel):
@@ -355,8 +358,8 @@ def test_the_commands_of_the_page_make_each_picture_again(path, tmp_path, capsys
     for command, kind in zip(commands, ("positive", "negative", "diverse"), strict=True):
         pictures = [picture["file"] for picture in entry["pictures"] if picture["kind"] == kind]
         assert run(capsys, *shlex.split(command)[1:], "-q")[0] == 0
-        sheet = imageio.sheet(np.stack([imageio.load_picture(file) for file in pictures]))
-        assert np.abs(imageio.load_picture("again.png") - sheet).mean() < 0.01
+        expected = sheet(np.stack([load_picture(file) for file in pictures]))
+        assert np.abs(load_picture("again.png") - expected).mean() < 0.01
 
 
 def test_pictures_without_a_manifest_are_not_taken_for_finished(copy, capsys, chunks):
@@ -417,7 +420,7 @@ def test_examples_are_found_once_and_anew_when_the_folder_changes(tmp_path, monk
     folder.mkdir()
     draw = np.random.default_rng(0)
     for i in range(2):
-        imageio.save(folder / f"{i}.png", draw.random((40, 40, 3)))
+        save(folder / f"{i}.png", draw.random((40, 40, 3)))
     settings = {
         "channels": [0],
         "steps": 1,
@@ -433,7 +436,7 @@ def test_examples_are_found_once_and_anew_when_the_folder_changes(tmp_path, monk
         gallery.render(tmp_path / "g", ["conv2d0"], **settings)
         assert len(json.loads((tmp_path / "g" / "examples.json").read_text())["examples"]["conv2d0:0"]) == expected
     assert len(looked) == 1
-    imageio.save(folder / "2.png", draw.random((40, 40, 3)))
+    save(folder / "2.png", draw.random((40, 40, 3)))
     gallery.render(tmp_path / "g", ["conv2d0"], **settings)
     assert len(json.loads((tmp_path / "g" / "examples.json").read_text())["examples"]["conv2d0:0"]) == 3
     assert "examples/conv2d0-0000-3.jpg" in (tmp_path / "g" / "index.html").read_text()
@@ -575,7 +578,7 @@ def test_a_full_disk_is_one_line_and_nothing_is_half_written(copy, whole, capsys
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write(file)
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr("lightjax._files.os.fsync", full)
     code, _, errors = run(capsys, "gallery", "conv2d0", "-o", str(copy), *SMALL)
     monkeypatch.undo()
     assert code == 2

@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lightjax as lj
-from lightjax import imageio, images, ops
-from lightjax import statistics as natural
+from lightjax import images, ops
 from lightjax.images import (
     COLOUR_CORRELATION,
     cppn_image,
@@ -24,6 +23,8 @@ from lightjax.images import (
     pixel_image,
     shared,
 )
+from lightjax.images import statistics as natural
+from lightjax.pictures import load_picture
 
 # Lucid's square root of the covariance of ImageNet's colours, over the norm of its largest column.
 COLOURS = [
@@ -605,7 +606,7 @@ def test_encode_is_the_inverse_of_decode_to_one_grey_level(factory, height, widt
 
 
 def test_a_render_of_no_steps_shows_the_picture_it_starts_from(dog_cat):
-    picture = imageio.load_picture(dog_cat, (40, 60))
+    picture = load_picture(dog_cat, (40, 60))
     for image in (
         fourier_image((40, 60), batch=2),
         shared_image((40, 60)),

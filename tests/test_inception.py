@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from lightjax import inception
-from lightjax.inception import INCEPTION5H, InceptionV1
+from lightjax.networks import inception
+from lightjax.networks.inception import INCEPTION5H, InceptionV1
 
 # Channels and stride of inception5h's layers, and the channels of the Caffe network where they differ.
 LAYERS = {

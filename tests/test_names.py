@@ -17,7 +17,8 @@ import pytest
 import typer
 
 import lightjax as lj
-from lightjax import cli, inception, weights
+from lightjax import cli
+from lightjax.networks import inception, weights
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "names.md").read_text()
 INTRODUCTION, LEFT_OUT = "In the expressions", "Not here"

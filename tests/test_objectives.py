@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from jax.test_util import check_grads
 
 import lightjax
-from lightjax import classes
-from lightjax.algebra import PRIMITIVES
+from lightjax import labels
 from lightjax.objectives import (
     Objective,
     as_objective,
@@ -26,6 +25,7 @@ from lightjax.objectives import (
     parse,
     resolve,
 )
+from lightjax.objectives.base import PRIMITIVES
 
 SHAPES = {"conv": (3, 5, 4, 7), "even.0.conv": (3, 4, 6, 7), "dense": (3, 6)}
 NUMPY = {name: np.random.default_rng(i).standard_normal(shape) for i, (name, shape) in enumerate(SHAPES.items())}
@@ -638,9 +638,9 @@ def test_names_need_a_model_that_has_them():
 
 def test_the_table_of_classes_is_that_of_the_published_networks(shared):
     synsets = [line.split(" ", 1) for line in (shared / "weights" / "synset_words.txt").read_text().splitlines()]
-    bvlc, inception5h = classes.imagenet("bvlc_googlenet"), classes.imagenet("inception5h")
+    bvlc, inception5h = labels.imagenet("bvlc_googlenet"), labels.imagenet("inception5h")
     assert bvlc == tuple(names for _, names in synsets)
-    assert inception5h == classes.imagenet("inception5h_torchlight")
+    assert inception5h == labels.imagenet("inception5h_torchlight")
     assert len(inception5h) == 1008
     assert [i for i, names in enumerate(inception5h) if not names] == [0, *range(1001, 1008)]
     rows = [line.split("\t") for line in (shared / "weights" / "inception5h_classes.tsv").read_text().splitlines()]
@@ -648,20 +648,20 @@ def test_the_table_of_classes_is_that_of_the_published_networks(shared):
     for index, synset, name in rows[1:]:
         assert inception5h[int(index)] == of_synset[synset]
         assert name in inception5h[int(index)].split(", ")
-    assert classes.imagenet("own") == ()
+    assert labels.imagenet("own") == ()
 
 
 def test_every_class_has_a_name_that_tells_it_or_shares_them_all():
-    names = classes.imagenet("bvlc_googlenet")
+    names = labels.imagenet("bvlc_googlenet")
     for index, name in enumerate(names):
         if name == "crane":  # a bird and a machine
             with pytest.raises(
                 ValueError, match=r"several classes are called 'crane'.* 134 \(crane\) or 517 \(crane\)"
             ):
-                classes.find(name, names)
+                labels.find(name, names)
         else:
-            assert classes.find(name.upper(), names) == index
-    assert names[classes.find("harp", names)] == "harp"
+            assert labels.find(name.upper(), names) == index
+    assert names[labels.find("harp", names)] == "harp"
 
 
 # Arithmetic.

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lightjax import page
+from lightjax.gallery import page
 
 SETTINGS = {"model": "bvlc_googlenet@e87c85cf2e01", "steps": 128, "size": [64, 64], "relu": None, "lr": 0.05}
 NASTY = (

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lightjax import imageio
+from lightjax import pictures
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -71,7 +71,7 @@ def test_every_picture_is_there_and_small():
 @pytest.mark.parametrize("steps", [32, 128, 512])
 def test_the_pictures_of_the_command_were_made_by_it(steps):
     name = "mixed4a_97.png" if steps == 512 else f"mixed4a_97_{steps}.png"
-    settings = imageio.read_settings(ROOT / "docs" / name)
+    settings = pictures.read_settings(ROOT / "docs" / name)
     assert settings["objective"] == "channel('mixed4a', 97)"
     assert settings["steps"] == steps
     assert settings["model"].startswith("bvlc_googlenet@")

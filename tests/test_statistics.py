@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lightjax import cli, images, statistics
+from lightjax import cli, images
+from lightjax.images import statistics
 
 SIZE = 32
 

@@ -18,8 +18,9 @@ from flax import linen, nnx
 from PIL import Image
 
 import lightjax as lj
-from lightjax import imageio, optimize
+from lightjax import optimize
 from lightjax.images import Canvas, Pixels
+from lightjax.pictures import read_settings
 from tests.parity import reference
 
 visualize = importlib.import_module("lightjax.visualize")  # its name in the package is the function
@@ -425,7 +426,7 @@ def test_wrong_arguments_are_refused_before_anything_is_compiled(exception, matc
 def test_a_png_carries_its_settings_and_rounds_to_the_nearest_grey(tmp_path):
     result = render()
     result.save(tmp_path / "x.png")
-    assert imageio.read_settings(tmp_path / "x.png") == result.settings
+    assert read_settings(tmp_path / "x.png") == result.settings
     stored = np.asarray(Image.open(tmp_path / "x.png"))
     assert np.abs(stored / 255 - result.image).max() <= 0.5 / 255 + 1e-6
 
@@ -468,10 +469,10 @@ def test_a_picture_that_cannot_be_written_leaves_the_old_one(tmp_path):
 def test_a_picture_of_another_program_has_no_settings(tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "x.png")
     with pytest.raises(ValueError, match="does not say how it was made"):
-        imageio.read_settings(tmp_path / "x.png")
+        read_settings(tmp_path / "x.png")
     (tmp_path / "y.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match="not a readable picture"):
-        imageio.read_settings(tmp_path / "y.png")
+        read_settings(tmp_path / "y.png")
 
 
 def test_two_processes_make_the_same_bytes():

@@ -19,7 +19,8 @@ import safetensors.numpy
 import torch
 
 import lightjax as lj
-from lightjax import ConversionError, WeightsError, inception, load_model, load_picture, torch_bridge, weights
+from lightjax import ConversionError, WeightsError, load_model, load_picture
+from lightjax.networks import inception, torch_bridge, weights
 from tests.parity import reference
 
 
@@ -426,7 +427,7 @@ def test_a_proxy_that_is_not_there_is_named(cache, monkeypatch):
 def _run(code: str, server: Server, cache: Path, **kwargs) -> subprocess.Popen:
     """A process of its own, whose inception5h is the file of this server."""
     prelude = f"""
-        from lightjax import weights
+        from lightjax.networks import weights
         weights.CHECKPOINTS["inception5h"] = weights.Checkpoint(
             "inception5h", {server.url!r}, {weights.blob_id(server.data)!r})
     """

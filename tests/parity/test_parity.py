@@ -15,7 +15,8 @@ import pytest
 import torch
 from PIL import Image
 
-from lightjax import inception, ops, torch_bridge
+from lightjax import ops
+from lightjax.networks import inception, torch_bridge
 from tests.parity import reference
 
 LOGITS = "softmax2_pre_activation_matmul"

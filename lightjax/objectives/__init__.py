@@ -27,8 +27,9 @@ from jax import Array
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
-from lightjax import classes, grammar
-from lightjax.algebra import (
+from lightjax import labels
+from lightjax.objectives import text as grammar
+from lightjax.objectives.base import (
     PRIMITIVES,
     Activations,
     Argument,
@@ -156,10 +157,10 @@ def resolve(objective: Objective, model: Any) -> Objective:
             return term
         label, *others = term.leaves
         if isinstance(label, str):
-            label = classes.find(label, names)
+            label = labels.find(label, names)
         elif not isinstance(label, Tracer):
             for index in np.ravel(label):
-                classes.check(int(index), names)
+                labels.check(int(index), names)
         return replace(term, leaves=(label, *others))
 
     return jax.tree.map(with_index, objective, is_leaf=is_class)

@@ -26,12 +26,15 @@ import filelock
 import jax
 import numpy as np
 
-from lightjax import examples as crops
-from lightjax import files, imageio, images, many, objectives, page, weights
+from lightjax import _files, images, many, objectives
 from lightjax import transforms as transforms_
+from lightjax.analysis import examples as crops
+from lightjax.gallery import page
 from lightjax.images import Size
+from lightjax.networks import weights
 from lightjax.objectives import Objective
 from lightjax.optimize import Model
+from lightjax.pictures import read_settings, save
 from lightjax.transforms import Transform
 from lightjax.visualize import Plan, Result, check_seed, complete
 
@@ -172,7 +175,7 @@ def render(
     with _lock(folder, "page"):  # so that who comes last sees everything
         missing = [file for chunk in chunks_of(manifest) for file in _missing(folder, manifest, chunk)]
         _write_page(folder, manifest, model, None if missing else examples, progress)
-    pictures = sum(len(names) for chunk in chunks_of(manifest) for names in _files(manifest, chunk))
+    pictures = sum(len(names) for chunk in chunks_of(manifest) for names in _files_of(manifest, chunk))
     return Gallery(folder, manifest["settings"]["model"].partition("@")[0], pictures, rendered, failed, len(missing))
 
 
@@ -211,12 +214,12 @@ def entries(folder: Path, manifest: Mapping[str, Any], examples: Mapping[str, An
     """
     found: dict[tuple[str, int], dict[str, Any]] = {}
     for chunk in chunks_of(manifest):
-        for channel, names in zip(chunk.channels, _files(manifest, chunk), strict=True):
+        for channel, names in zip(chunk.channels, _files_of(manifest, chunk), strict=True):
             for name in names:
                 if not (folder / name).exists():
                     continue
                 try:
-                    values = imageio.read_settings(folder / name)["values"]
+                    values = read_settings(folder / name)["values"]
                 except ValueError as error:
                     raise ValueError(f"{error}; delete it, and the same command makes it again") from error
                 entry = found.setdefault(
@@ -288,7 +291,7 @@ def _begin_or_resume(
     folder: Path, model: str | None, plans: Mapping[str, Plan], wanted, diverse: int, seed: int, chunk: int | None
 ) -> dict[str, Any]:
     """The manifest that is there, if it says what is asked for, or a new one."""
-    files.sweep(folder / MANIFEST)
+    _files.remove_leftovers(folder / MANIFEST)
     any_plan = next(iter(plans.values()))
     device = any_plan.settings["device"]
     names = ("model", "size", "steps", "transforms", "optimizer", "relu")
@@ -319,11 +322,11 @@ def _begin_or_resume(
         for start in range(0, len(channels), jobs)
     ]
     manifest = {"model": model, "settings": settings, "versions": versions, "chunk": chunk, "chunks": chunks}
-    present = [name for c in chunks_of(manifest) for names in _files(manifest, c) for name in names]
+    present = [name for c in chunks_of(manifest) for names in _files_of(manifest, c) for name in names]
     present = [name for name in present if (folder / name).exists()]
     if present:
         raise ValueError(f"{folder} holds pictures, such as {present[0]}, but no {MANIFEST}; choose another folder")
-    files.write_whole(folder / MANIFEST, _to_json(manifest))
+    _files.write_atomically(folder / MANIFEST, _to_json(manifest))
     return manifest
 
 
@@ -388,7 +391,7 @@ def _render_missing(
     index, count = share
     pending = [chunk for chunk in chunks_of(manifest) if chunk.number % count == index]
     left = {chunk.number: len(_missing(folder, manifest, chunk)) for chunk in pending}
-    total = sum(len(names) for chunk in pending for names in _files(manifest, chunk))
+    total = sum(len(names) for chunk in pending for names in _files_of(manifest, chunk))
     pending = [chunk for chunk in pending if left[chunk.number]]
     meshes = {(chunk.kind, chunk.layer): many.mesh_of(jobs=_jobs_of(manifest, chunk)) for chunk in pending}
     spread = {(kind, layer): many.spread_over(plans[kind], mesh) for (kind, layer), mesh in meshes.items()}
@@ -425,16 +428,16 @@ def _render_chunk(folder: Path, manifest: Mapping[str, Any], chunk: Chunk, plan:
         raise KeyboardInterrupt
     failed = []
     (folder / _place(chunk.layer)).mkdir(exist_ok=True)
-    for channel, names, result in zip(chunk.channels, _files(manifest, chunk), results, strict=True):
+    for channel, names, result in zip(chunk.channels, _files_of(manifest, chunk), results, strict=True):
         for place, (name, picture) in enumerate(zip(names, result.images, strict=True)):
             path = folder / name
-            files.sweep(path)
+            _files.remove_leftovers(path)
             if path.exists():
                 continue
             about = {"layer": chunk.layer, "channel": channel, "kind": chunk.kind, "values": _curve(result)}
             if chunk.kind == "diverse":
                 about["picture"] = place
-            imageio.save(path, picture, result.settings | about)
+            save(path, picture, result.settings | about)
             if result.failed:
                 failed.append(name)
     return failed
@@ -447,7 +450,7 @@ def _curve(result: Result) -> list[float]:
     return [float(f"{value:.6g}") for value in values[places]]
 
 
-def _files(manifest: Mapping[str, Any], chunk: Chunk) -> list[list[str]]:
+def _files_of(manifest: Mapping[str, Any], chunk: Chunk) -> list[list[str]]:
     """The files of each job of a chunk, relative to the folder."""
     number = manifest["settings"]["diverse"]
     endings = {"positive": [""], "negative": ["_negative"], "diverse": [f"_diverse_{i + 1}" for i in range(number)]}
@@ -463,7 +466,7 @@ def _place(layer: str) -> str:
 
 def _missing(folder: Path, manifest: Mapping[str, Any], chunk: Chunk) -> list[str]:
     """The files of a chunk that are not there yet."""
-    return [name for names in _files(manifest, chunk) for name in names if not (folder / name).exists()]
+    return [name for names in _files_of(manifest, chunk) for name in names if not (folder / name).exists()]
 
 
 @contextlib.contextmanager
@@ -486,7 +489,7 @@ def _write_page(folder: Path, manifest: Mapping[str, Any], model: Model, example
     title = f"{', '.join(manifest['settings']['channels'])} of {settings['model'].partition('@')[0]}"
 
     def write() -> None:
-        files.sweep(folder / "index.html")
+        _files.remove_leftovers(folder / "index.html")
         shown = entries(folder, manifest, known["examples"])
         page.write(folder, title=title, settings=settings | manifest["versions"], entries=shown)
 
@@ -495,10 +498,10 @@ def _write_page(folder: Path, manifest: Mapping[str, Any], model: Model, example
         return
     channels = {layer: parse_channels(text) for layer, text in manifest["settings"]["channels"].items()}
     for leftover in (file, *(folder / _EXAMPLES).glob("[!.]*")):
-        files.sweep(leftover)
+        _files.remove_leftovers(leftover)
     found = crops.find(model, examples, channels, folder / _EXAMPLES, progress=progress)
     known = {"folder": content, "examples": {f"{layer}:{channel}": seen for (layer, channel), seen in found.items()}}
-    files.write_whole(file, _to_json(known))
+    _files.write_atomically(file, _to_json(known))
     write()
 
 

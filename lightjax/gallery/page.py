@@ -18,7 +18,7 @@ from urllib.parse import quote
 import jinja2
 import markupsafe
 
-from lightjax import files
+from lightjax import _files
 
 KINDS = ("positive", "negative", "diverse")
 """What a picture of a channel may be: it excites it, inhibits it, or excites it in another way."""
@@ -82,7 +82,7 @@ def write(folder: Path, *, title: str, settings: Mapping[str, Any], entries: Seq
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
     path = Path(folder) / "index.html"
-    files.write_whole(path, text.encode())
+    _files.write_atomically(path, text.encode())
     return path
 
 

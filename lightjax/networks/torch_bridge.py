@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lightjax import inception
-from lightjax.inception import Architecture
+from lightjax.networks import inception
+from lightjax.networks.inception import Architecture
 
 SCHEMES = {"tensorflow": inception.INCEPTION5H, "caffe": inception.BVLC_GOOGLENET}
 """Ways in which public checkpoints name their tensors, and the architecture that each belongs to."""

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from lightjax import imageio, objectives
+from lightjax import objectives
 from lightjax.optimize import Model
+from lightjax.pictures import load_picture, save
 
 BATCH = 16
 """Pictures that go through the network at a time."""
@@ -146,7 +147,7 @@ def _batches(paths: list[Path], size: int, progress: bool) -> Iterator[tuple[int
 
     def attempt(path: Path) -> np.ndarray | None:
         try:
-            return imageio.load_picture(path, size)
+            return load_picture(path, size)
         except Exception:  # Pillow raises many types for damaged files
             return None
 
@@ -217,9 +218,9 @@ def _write(
                 source = paths[number].relative_to(folder).as_posix()
                 examples.append({"file": f"{output.name}/{file.name}", "value": float(value), "source": source})
     for number in sorted(crops):
-        picture = imageio.load_picture(paths[number], size)
+        picture = load_picture(paths[number], size)
         for file, window in crops[number]:
-            imageio.save(file, picture[window])
+            save(file, picture[window])
     return found
 
 

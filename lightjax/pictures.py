@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
-from lightjax import files
+from lightjax import _files
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 """Pillow's names of the formats that pictures are saved in, by the ending of the file name."""
@@ -133,7 +133,7 @@ def save(path: str | os.PathLike, image: np.ndarray, settings: dict | None = Non
       ValueError: If the ending or the picture is wrong.
       OSError: If the file cannot be written.
     """
-    files.write_whole(path, encode(image, file_format(path), settings))
+    _files.write_atomically(path, encode(image, file_format(path), settings))
 
 
 def read_settings(path: str | os.PathLike) -> dict:

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lightjax import imageio
+from lightjax.pictures import encode, load_picture, sheet, to_bytes
 
 LEVELS = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
 
 
 def test_load_picture_reads_the_pixels_of_a_file(tmp_path):
     Image.fromarray(LEVELS).save(tmp_path / "x.png")
-    picture = imageio.load_picture(tmp_path / "x.png")
+    picture = load_picture(tmp_path / "x.png")
     assert picture.dtype == np.float32
     np.testing.assert_allclose(picture, LEVELS / 255, atol=1e-7)
 
@@ -22,16 +22,16 @@ def test_load_picture_is_upright_and_in_colour(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # taken with the camera on its side: turn it clockwise to see it
     Image.fromarray(LEVELS).save(tmp_path / "x.png", exif=exif)
-    np.testing.assert_allclose(imageio.load_picture(tmp_path / "x.png") * 255, np.rot90(LEVELS, -1), atol=1e-4)
+    np.testing.assert_allclose(load_picture(tmp_path / "x.png") * 255, np.rot90(LEVELS, -1), atol=1e-4)
     Image.fromarray(LEVELS[..., 0]).save(tmp_path / "grey.png")
-    np.testing.assert_allclose(imageio.load_picture(tmp_path / "grey.png")[..., 2] * 255, LEVELS[..., 0], atol=1e-4)
+    np.testing.assert_allclose(load_picture(tmp_path / "grey.png")[..., 2] * 255, LEVELS[..., 0], atol=1e-4)
 
 
 def test_load_picture_shows_transparent_parts_over_white(tmp_path):
     opacity = np.full((6, 8, 1), 255, np.uint8)
     opacity[:, 4:] = 0
     Image.fromarray(np.concatenate([LEVELS, opacity], -1)).save(tmp_path / "x.png")
-    picture = imageio.load_picture(tmp_path / "x.png")
+    picture = load_picture(tmp_path / "x.png")
     np.testing.assert_allclose(picture[:, :4] * 255, LEVELS[:, :4], atol=1e-4)
     np.testing.assert_array_equal(picture[:, 4:], 1)
 
@@ -42,7 +42,7 @@ def test_load_picture_scales_alike_in_both_directions_and_cuts_out_the_middle(tm
     y, x = np.mgrid[:height, :width]
     ramps = np.stack([y / (height - 1), x / (width - 1), 0 * x], -1)
     Image.fromarray(np.round(255 * ramps).astype(np.uint8)).save(tmp_path / "x.png")
-    picture = imageio.load_picture(tmp_path / "x.png", size)
+    picture = load_picture(tmp_path / "x.png", size)
     assert picture.shape == (*shape, 3)
     np.testing.assert_allclose(picture[..., :2].mean((0, 1)), 0.5, atol=0.02)
     scale = max(shape[0] / height, shape[1] / width)
@@ -53,24 +53,24 @@ def test_load_picture_scales_alike_in_both_directions_and_cuts_out_the_middle(tm
 
 def test_load_picture_refuses_what_it_cannot_read(tmp_path):
     with pytest.raises(FileNotFoundError):
-        imageio.load_picture(tmp_path / "x.png")
+        load_picture(tmp_path / "x.png")
     (tmp_path / "text.png").write_text("no picture")
     Image.fromarray(LEVELS.repeat(20, 0).repeat(20, 1)).save(tmp_path / "cut.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:200])
     for name in ("text.png", "cut.png"):
         with pytest.raises(ValueError, match=f"{name} is not a readable picture"):
-            imageio.load_picture(tmp_path / name)
+            load_picture(tmp_path / name)
     Image.fromarray(LEVELS).save(tmp_path / "x.png")
     for size in (0, (3, -1)):
         with pytest.raises(ValueError, match="positive number of pixels"):
-            imageio.load_picture(tmp_path / "x.png", size)
+            load_picture(tmp_path / "x.png", size)
 
 
 def test_png_and_webp_keep_opacity_and_jpeg_shows_it_over_white():
     picture = np.ones((16, 16, 4), np.float32) * [0.8, 0.2, 0.2, 0.5]
 
     def read(format):
-        return np.asarray(Image.open(io.BytesIO(imageio.encode(picture, format))))
+        return np.asarray(Image.open(io.BytesIO(encode(picture, format))))
 
     np.testing.assert_array_equal(read("PNG"), np.round(255 * picture))
     assert read("WEBP").shape == (16, 16, 4)
@@ -79,12 +79,12 @@ def test_png_and_webp_keep_opacity_and_jpeg_shows_it_over_white():
 
 def test_a_sheet_of_transparent_pictures_is_transparent():
     pictures = np.random.default_rng(0).random((3, 4, 5, 4), np.float32)
-    sheet = imageio.sheet(pictures, columns=3, gap=2)
-    assert sheet.shape == (4, 19, 4)
-    np.testing.assert_array_equal(sheet[:, 7:12], pictures[1])
+    whole = sheet(pictures, columns=3, gap=2)
+    assert whole.shape == (4, 19, 4)
+    np.testing.assert_array_equal(whole[:, 7:12], pictures[1])
 
 
 @pytest.mark.parametrize("shape", [(4, 5), (4, 5, 2), (1, 4, 5, 3)])
 def test_other_shapes_are_no_pictures(shape):
     with pytest.raises(ValueError, match=r"a picture is \[H, W, 3\], or \[H, W, 4\]"):
-        imageio.to_bytes(np.zeros(shape))
+        to_bytes(np.zeros(shape))

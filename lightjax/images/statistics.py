@@ -17,7 +17,8 @@ import safetensors.numpy
 from jax import Array
 from safetensors import SafetensorError
 
-from lightjax import files, imageio
+from lightjax import _files
+from lightjax.pictures import FORMATS, load_picture
 
 SHIPPED = ("caltech101",)
 """Names of the statistics that come with lightjax."""
@@ -102,9 +103,9 @@ def find_pictures(folder: str | os.PathLike) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is not a folder")
-    found = sorted(f for f in folder.rglob("*") if f.suffix.lower() in imageio.FORMATS and not f.name.startswith("."))
+    found = sorted(f for f in folder.rglob("*") if f.suffix.lower() in FORMATS and not f.name.startswith("."))
     if not found:
-        raise ValueError(f"there is no picture ({', '.join(imageio.FORMATS)}) in {folder}")
+        raise ValueError(f"there is no picture ({', '.join(FORMATS)}) in {folder}")
     return found
 
 
@@ -120,7 +121,7 @@ def write(path: str | os.PathLike, statistics: Statistics, notes: dict[str, str]
         "colour": np.array(statistics.colour, np.float32),
         "spectrum": np.array(statistics.spectrum, np.float16, order="C"),  # safetensors writes the memory as it lies
     }
-    files.write_whole(path, safetensors.numpy.save(tensors, {"format": "lightjax statistics", **(notes or {})}))
+    _files.write_atomically(path, safetensors.numpy.save(tensors, {"format": "lightjax statistics", **(notes or {})}))
 
 
 def read(source: str | os.PathLike) -> Statistics:
@@ -139,7 +140,7 @@ def read(source: str | os.PathLike) -> Statistics:
 
 @functools.cache
 def _shipped(name: str) -> Statistics:
-    return _read(Path(__file__).parent / "data" / f"{name}.safetensors")
+    return _read(Path(__file__).parents[1] / "data" / f"{name}.safetensors")
 
 
 def _read(path: Path) -> Statistics:
@@ -176,7 +177,7 @@ def _squares(pictures: Sequence[str | os.PathLike], size: int, purpose: str) -> 
     from tqdm.auto import tqdm
 
     for path in tqdm(pictures, desc=purpose, unit="picture", disable=None, dynamic_ncols=True):
-        yield imageio.load_picture(path, size).astype(np.float64)
+        yield load_picture(path, size).astype(np.float64)
 
 
 def _nested(matrix: np.ndarray) -> Matrix:

@@ -20,7 +20,7 @@ from jax import Array
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
-from lightjax import grammar
+from lightjax.objectives import text as grammar
 
 Activations = Mapping[str, Array]
 P = ParamSpec("P")

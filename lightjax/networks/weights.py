@@ -20,13 +20,14 @@ import safetensors
 import safetensors.numpy
 from jax.typing import DTypeLike
 
-from lightjax import classes, files, inception, torch_bridge
-from lightjax.inception import Architecture, InceptionV1
+from lightjax import _files, labels
+from lightjax.networks import inception, torch_bridge
+from lightjax.networks.inception import Architecture, InceptionV1
 
 DEFAULT = "bvlc_googlenet"
 """The network of `visualize` unless another is given."""
 
-EMBEDDED = {"bvlc_googlenet": Path(__file__).parent / "data" / "bvlc_googlenet.safetensors"}
+EMBEDDED = {"bvlc_googlenet": Path(__file__).parents[1] / "data" / "bvlc_googlenet.safetensors"}
 """Networks that come with lightjax; `data/bvlc_googlenet.md` is the model card."""
 
 
@@ -127,7 +128,7 @@ def load_model(model: str | os.PathLike = DEFAULT, *, dtype: DTypeLike = "float3
     elif not file.architecture.classes:
         architecture = inception.without_classifier(architecture)
     source = file._replace(architecture=architecture).source + f", computed in {dtype}" * (dtype != np.float32)
-    names = file.class_names or (classes.imagenet(architecture.name) if architecture.classes else ())
+    names = file.class_names or (labels.imagenet(architecture.name) if architecture.classes else ())
     try:
         return InceptionV1(architecture, file.parameters, dtype=dtype, source=source, class_names=names)
     except ValueError as error:
@@ -182,7 +183,7 @@ def write(
         "source": source,
         "sha256": sha256,
     }
-    files.write_whole(path, safetensors.numpy.save(dict(parameters), metadata))
+    _files.write_atomically(path, safetensors.numpy.save(dict(parameters), metadata))
 
 
 def convert(

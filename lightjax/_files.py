@@ -6,14 +6,14 @@ import uuid
 from pathlib import Path
 
 
-def sweep(path: str | os.PathLike) -> None:
-    """Remove what `write_whole` left beside a file when its process was killed; only while nobody else writes it."""
+def remove_leftovers(path: str | os.PathLike) -> None:
+    """Remove what a killed `write_atomically` left beside a file. Call it only while nobody else writes the file."""
     path = Path(path)
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):
         leftover.unlink(missing_ok=True)
 
 
-def write_whole(path: str | os.PathLike, data: bytes) -> None:
+def write_atomically(path: str | os.PathLike, data: bytes) -> None:
     """Write a file under a temporary name beside it, then rename it into place.
 
     Whatever goes wrong, a file of that name is either the old one or the new one, and nothing else is left behind.

@@ -23,8 +23,9 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from lightjax import ops, statistics
-from lightjax.statistics import Matrix, Statistics
+from lightjax import ops
+from lightjax.images import statistics
+from lightjax.images.statistics import Matrix, Statistics
 
 Size = int | tuple[int, int]
 Shape = tuple[int, int, int, int]
@@ -584,14 +585,14 @@ class Cppn:
 
     def init(self, key: Array, shape: Shape) -> Any:
         """Draw one network for each picture."""
-        from lightjax import cppn  # flax.nnx takes a while to import, and few need it
+        from lightjax.images import cppn  # flax.nnx takes a while to import, and few need it
 
         draw = lambda i: cppn.draw(self, shape[-1], jax.random.fold_in(key, i))
         return jax.vmap(draw)(jnp.arange(shape[0]))
 
     def decode(self, params: Any, shape: Shape) -> Array:
         """What the networks paint."""
-        from lightjax import cppn
+        from lightjax.images import cppn
 
         _, height, width, channels = shape
         places = jnp.asarray(_coordinates(height, width))

@@ -1,0 +1,89 @@
+"""Checks of arguments. A wrong type is a TypeError, a wrong value or an unknown name a ValueError.
+
+This is the only place where "must be ..., got ..." is worded.
+"""
+
+import difflib
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+
+def whole(value: Any, what: str, *, least: int | None = None, most: int | None = None) -> int:
+    """A whole number between two ends, both included.
+
+    Raises:
+      TypeError: If it is not a whole number.
+      ValueError: If it is out of range.
+    """
+    if not isinstance(value, int | np.integer) or isinstance(value, bool):
+        raise TypeError(f"{what} must be a whole number, got {value!r:.200}")
+    if (least is not None and value < least) or (most is not None and value > most):
+        raise ValueError(f"{what} must be {_range(least, None, most)}, got {value}")
+    return int(value)
+
+
+def number(
+    value: Any, what: str, *, least: float | None = None, above: float | None = None, most: float | None = None
+) -> float:
+    """A finite real number: at least `least`, greater than `above`, at most `most`.
+
+    Raises:
+      TypeError: If it is not a real number.
+      ValueError: If it is not finite or out of range.
+    """
+    if isinstance(value, bool | str | bytes) or np.shape(value) != ():
+        raise TypeError(f"{what} must be a number, got {value!r:.200}")
+    try:
+        real = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{what} must be a number, got {value!r:.200}") from None
+    if not math.isfinite(real):
+        raise ValueError(f"{what} must be finite, got {real}")
+    wrong = (least is not None and real < least, above is not None and real <= above, most is not None and real > most)
+    if any(wrong):
+        raise ValueError(f"{what} must be {_range(least, above, most)}, got {value}")
+    return real
+
+
+def flag(value: Any, what: str) -> bool:
+    """True or False.
+
+    Raises:
+      TypeError: If it is something else.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{what} must be True or False, got {value!r:.200}")
+    return bool(value)
+
+
+def one_of(value: Any, known: Iterable[str], what: str) -> str:
+    """A known name.
+
+    Raises:
+      TypeError: If it is not a string.
+      ValueError: If it is not known; the message has the nearest known name.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be a string, got {value!r:.200}")
+    known = list(known)
+    if value not in known:
+        raise ValueError(f"unknown {what} {value!r}; {hint(value, known)}")
+    return value
+
+
+def hint(name: str, known: Iterable[str]) -> str:
+    """What an error about an unknown name says about the known ones: the nearest, or all of them."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, 1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"known are {', '.join(map(repr, known))}" if known else "none is known"
+
+
+def _range(least: float | None, above: float | None, most: float | None) -> str:
+    if most is not None:
+        return f"between {least} and {most}" if least is not None else f"at most {most}"
+    return f"at least {least}" if least is not None else f"greater than {above}"

@@ -1,0 +1,1 @@
+"""Reading a network: what excites it, and why."""

@@ -1,0 +1,1 @@
+"""Galleries: pictures of whole layers in a folder, with a page that shows them."""
