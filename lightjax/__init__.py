@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from lightjax import images, objectives, ops, optimize, transforms
 from lightjax.images import cppn_image, fourier_image, laplacian_image, maco_image, pixel_image, shared, statistics
 from lightjax.images.statistics import read as load_statistics
-from lightjax.many import visualize_many
 from lightjax.notebook import live
 from lightjax.objectives import (
     Objective,
@@ -47,7 +46,9 @@ from lightjax.objectives import (
     total_variation,
 )
 from lightjax.pictures import load_picture
-from lightjax.visualize import NonFiniteError, Result, visualize
+from lightjax.recipe import Recipe
+from lightjax.render import render, visualize, visualize_many
+from lightjax.result import NonFiniteError, Result
 
 if TYPE_CHECKING:
     from lightjax.networks.inception import ARCHITECTURES, InceptionV1

@@ -4,16 +4,13 @@ Errors are one line on standard error and exit code 2. Arguments are read by Typ
 completion out of this file.
 """
 
-import ast
-import dataclasses
 import os
 import re
 import sys
-import types
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -63,6 +60,11 @@ def _message(error: Exception) -> str | None:
 
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+Model = Annotated[str | None, typer.Option(help="Named network, or file of weights. [default: bvlc_googlenet]")]
+LearningRate = Annotated[float | None, typer.Option("--lr", help="Learning rate of Adam. [default: 0.05]")]
+Relu = Annotated[
+    str | None, typer.Option(help="Gradient of the rectifiers: torchlight, lucid, plain. [default: torchlight]")
+]
 CompilationCache = Annotated[
     bool, typer.Option("--compilation-cache/--no-compilation-cache", help="Keep compiled programs for the next time.")
 ]
@@ -74,7 +76,7 @@ CompilationCache = Annotated[
     "  lightjax render mixed4a:97 -o dots.png --steps 512 --snapshots 64,256\n\n"
     "  lightjax render 'mixed4a:97 + mixed5a:143' --size 160x320 --seed 3\n\n"
     "  lightjax render mixed4a:97 --start photograph.jpg --steps 64\n\n"
-    '  lightjax render \'channel("mixed4b", 154, batch=0) - channel("mixed4b", 154, batch=1)\' --batch 2\n\n'
+    "  lightjax render 'mixed4b:154[0] - mixed4b:154[1]' --batch 2\n\n"
     "  lightjax render --like dots.png --seed 4 -o other_dots.png"
 )
 def render(
@@ -88,18 +90,14 @@ def render(
     steps: Annotated[int | None, typer.Option(help="Number of updates. [default: 2048]")] = None,
     size: Annotated[str | None, typer.Option(help="Pixels: N or HEIGHTxWIDTH. [default: 224]")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same picture. [default: 0]")] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Named network, or file of weights. [default: bvlc_googlenet]")
-    ] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate of Adam. [default: 0.05]")] = None,
+    model: Model = None,
+    lr: LearningRate = None,
     snapshots: Annotated[str | None, typer.Option(help="Also save after these numbers of steps: 64,256.")] = None,
     start: Annotated[Path | None, typer.Option(help="Picture to start from, scaled and cropped to the size.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Pictures optimised together. [default: 1]")] = None,
-    relu: Annotated[
-        str | None, typer.Option(help="Gradient of the rectifiers: torchlight, lucid, plain. [default: torchlight]")
-    ] = None,
-    transforms: Annotated[
-        bool | None, typer.Option("--transforms/--no-transforms", help="Random moves to survive. [default: yes]")
+    batch: Annotated[int | None, typer.Option(help="Pictures optimized together. [default: 1]")] = None,
+    relu: Relu = None,
+    transform: Annotated[
+        bool | None, typer.Option("--transform/--no-transform", help="Random moves to survive. [default: yes]")
     ] = None,
     like: Annotated[Path | None, typer.Option(help="Make this PNG again; other options change what they name.")] = None,
     compilation_cache: CompilationCache = True,
@@ -107,82 +105,50 @@ def render(
 ) -> int:
     """Render a picture that excites what OBJECTIVE names."""
     import lightjax
-    from lightjax.networks import weights
     from lightjax.pictures import file_format, load_picture, read_settings
 
     if compilation_cache:
         _keep_compilations()
-    made = {} if like is None else _settings_of(read_settings(like), like)
-    if made.get("start") and start is None:
-        raise ValueError(f"{like} was made from another picture; give it by --start")
-    if objective is None and not made:
+    if objective is None and like is None:
         raise ValueError("say what to render, such as mixed4a:97, or give --like FILE")
-    defaults = {
-        "steps": 2048,
-        "snapshots": [],
-        "seed": 0,
-        "model": weights.DEFAULT,
-        "lr": 0.05,
-        "relu": None,
-        "views": 1,
-        "image": lightjax.fourier_image(),
-        "transforms": lightjax.transforms.DEFAULT,
-    }
-    given = {
-        "objective": objective,
+    written = {} if like is None else read_settings(like)
+    wanted = {
         "steps": steps,
-        "snapshots": None if snapshots is None else _numbers(snapshots, "--snapshots"),
+        "size": None if size is None else _size(size),
         "seed": seed,
         "model": model,
-        "lr": lr,
+        "optimizer": lr,
         "relu": relu,
+        "snapshots": None if snapshots is None else _numbers(snapshots, "--snapshots"),
     }
-    chosen = defaults | made | {name: value for name, value in given.items() if value is not None}
-    if snapshots is None:
-        chosen["snapshots"] = [s for s in chosen["snapshots"] if s <= chosen["steps"]]
-    if size is not None:
-        height, width = lightjax.images.height_and_width(_size(size))
-        chosen["image"] = dataclasses.replace(chosen["image"], height=height, width=width)
-    if batch is not None:
-        lightjax.fourier_image(batch=batch)  # checks it
-        chosen["image"] = dataclasses.replace(chosen["image"], batch=batch)
-    if transforms is not None:
-        chosen["transforms"] = lightjax.transforms.DEFAULT if transforms else None
-
-    output = output or Path(re.sub(r"[^\w.]+", "_", chosen["objective"]).strip("_")[:80] + ".png")
+    settings: Any = {name: value for name, value in wanted.items() if value is not None}
+    if transform is not None:
+        settings["transform"] = lightjax.transforms.DEFAULT if transform else None
+    if start is not None:
+        settings["start"] = load_picture(start, settings.get("size", tuple(written.get("size", (224, 224)))))
+    title = objective or written.get("objective", "picture")
+    output = output or Path(re.sub(r"[^\w.]+", "_", title).strip("_")[:80] + ".png")
     file_format(output)
     if output.is_dir():
         raise IsADirectoryError(f"{output} is a folder, not a picture to write")
     if not output.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {output.parent} to write {output.name} to")
-    network = lightjax.load_model(chosen["model"])
-    if model is None and made and network.source != made["source"]:
-        raise ValueError(f"{like} was made with {made['source']}, but here {chosen['model']} is {network.source}")
+    if like is not None:
+        recipe = lightjax.Recipe.read(like, objective, batch=batch, **settings)
+    else:
+        settings["image"] = lightjax.image(settings.pop("size", 224), batch=1 if batch is None else batch)
+        recipe = lightjax.Recipe.of(objective, **settings)
     try:
-        result = lightjax.visualize(
-            chosen["objective"],
-            steps=chosen["steps"],
-            model=network,
-            image=chosen["image"],
-            transforms=chosen["transforms"],
-            optimizer=chosen["lr"],
-            relu=chosen["relu"],
-            views=chosen["views"],
-            start=None if start is None else load_picture(start, (chosen["image"].height, chosen["image"].width)),
-            snapshots=chosen["snapshots"],
-            seed=chosen["seed"],
-            progress=not quiet,
-        )
+        result = lightjax.render(recipe, progress=not quiet)
     except lightjax.NonFiniteError as error:
         error.result.save(output)
         error.result.save_snapshots(output)
         raise ArithmeticError(f"{error} (saved as {output})") from error
     result.save(output)
-    about = f"{result.settings['objective']} of {result.settings['model'].partition('@')[0]}"
     for file in [output, *result.save_snapshots(output)]:
-        print(f"{file}: {about}")
+        print(f"{file}: {result.settings['objective']} of {result.model}")
     if result.interrupted:
-        print(f"lightjax: interrupted after {len(result.values)} of {chosen['steps']} steps", file=sys.stderr)
+        print(f"lightjax: interrupted after {len(result.values)} of {recipe.steps} steps", file=sys.stderr)
         return 130
     return 0
 
@@ -229,38 +195,39 @@ def gallery(
     quiet: Quiet = False,
 ) -> int:
     """Render every channel of LAYERs into a folder, with a page that shows them."""
-    from lightjax import transforms as moves
-    from lightjax.gallery import cluster
+    from lightjax import transforms
+    from lightjax.gallery import cluster, manifest
     from lightjax.gallery import run as galleries
 
     if compilation_cache:
         _keep_compilations()
     if examples is not None and not examples.is_dir():
-        raise NotADirectoryError(f"--examples names {examples}, which is no folder")
+        raise NotADirectoryError(f"there is no folder {examples} to take --examples from")
+    settings = {} if lr is None else {"optimizer": lr}
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_: print(f"lightjax: note: {message}", file=sys.stderr)
             made = galleries.render(
                 output,
                 layers,
-                channels=None if channels is None else galleries.parse_channels(channels),
+                channels=None if channels is None else manifest.parse_channels(channels),
                 positive=positive,
                 negative=negative,
                 diverse=diverse,
                 steps=steps,
                 size=_size(size),
                 model=model,
-                transforms=moves.DEFAULT if transforms else None,
-                optimizer=lr,
+                transform=transforms.DEFAULT if transform else None,
                 relu=relu,
                 seed=seed,
                 chunk=chunk,
                 share=cluster.find() if distributed else cluster.Place(0, 1),
                 examples=examples,
                 progress=not quiet,
+                **settings,
             )
     except KeyboardInterrupt:
-        print("lightjax: interrupted; the same command goes on from here", file=sys.stderr)
+        print("lightjax: interrupted; the same command continues from here", file=sys.stderr)
         return 130
     if made.failed:
         print(
@@ -355,75 +322,6 @@ def statistics(
     notes = {"pictures": str(len(pictures)), "size": str(size), "credit": credit}
     statistics.write(output, measured, notes)
     print(f"{output}: {len(pictures)} pictures")
-
-
-def _settings_of(settings: dict, file: Path) -> dict:
-    """The options that make a picture again, from the settings that it carries."""
-    from lightjax import images, transforms
-
-    try:
-        image = _rebuild(settings["image"], images)
-        moves = None if settings["transforms"] == "None" else _rebuild(settings["transforms"], transforms)
-        optimizer = re.fullmatch(r"adam\((.+)\)", settings["optimizer"])
-        parts = {
-            "objective": _readable(settings["objective"]),
-            "image": image is not None,
-            "transforms": moves is not None or settings["transforms"] == "None",
-            "optimizer": optimizer is not None,
-            "model": "@" in settings["model"],
-        }
-        foreign = [f"{name}={settings[name]}" for name, known in parts.items() if not known]
-        if foreign or optimizer is None:
-            raise ValueError(
-                f"{file} was made from Python with {', '.join(foreign)}, which the command line cannot repeat"
-            )
-        return {
-            "objective": settings["objective"],
-            "steps": settings.get("interrupted", settings.get("stopped", settings["steps"])),
-            "snapshots": settings["snapshots"],
-            "seed": settings["seed"],
-            "model": settings["model"].partition("@")[0],
-            "source": settings["model"],
-            "lr": float(optimizer[1]),
-            "relu": settings["relu"],
-            "views": settings.get("views", 1),
-            "start": settings["start"],
-            "image": image,
-            "transforms": moves,
-        }
-    except KeyError as error:
-        raise ValueError(f"{file} was made by another version of lightjax: its settings lack {error}") from error
-
-
-def _readable(objective: str) -> bool:
-    """Whether an objective was written out whole, without functions or long arrays."""
-    from lightjax import parse
-
-    try:
-        return bool(parse(objective))
-    except ValueError:
-        return False
-
-
-def _rebuild(text: str, module: types.ModuleType):
-    """Read back the printed form of one of a module's frozen dataclasses; None if it is something else."""
-
-    def build(node: ast.expr):
-        match node:
-            case ast.Call(func=ast.Name(id=name), args=[], keywords=keywords):
-                kind = getattr(module, name)
-                if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
-                    raise AttributeError(name)
-                return kind(**{str(keyword.arg): build(keyword.value) for keyword in keywords})
-            case ast.Tuple(elts=items):
-                return tuple(build(item) for item in items)
-            case _:
-                return ast.literal_eval(node)
-
-    try:
-        return build(ast.parse(text, mode="eval").body)
-    except (SyntaxError, ValueError, TypeError, AttributeError):
-        return None
 
 
 def _keep_compilations() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from lightjax.pictures import encode, sheet
-from lightjax.visualize import Result
+from lightjax.result import Result
 
 _POINTS = 300
 """Most points of the curve; longer courses are thinned."""

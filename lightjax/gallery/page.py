@@ -10,6 +10,7 @@ import hashlib
 import importlib.resources
 import json
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,9 @@ from urllib.parse import quote
 import jinja2
 import markupsafe
 
-from lightjax import _files
-
-KINDS = ("positive", "negative", "diverse")
-"""What a picture of a channel may be: it excites it, inhibits it, or excites it in another way."""
+from lightjax import _files, networks
+from lightjax.gallery.manifest import KINDS, batches_of, files_of
+from lightjax.pictures import read_settings
 
 
 def write(folder: Path, *, title: str, settings: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> Path:
@@ -64,7 +64,7 @@ def write(folder: Path, *, title: str, settings: Mapping[str, Any], entries: Seq
                 raise ValueError(f"a picture of {name} is {picture['kind']!r}, which is none of {', '.join(KINDS)}")
         channels[entry["channel"]] = entry
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("lightjax", "assets"),
+        loader=jinja2.PackageLoader("lightjax.gallery", "assets"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -84,6 +84,50 @@ def write(folder: Path, *, title: str, settings: Mapping[str, Any], entries: Seq
     path = Path(folder) / "index.html"
     _files.write_atomically(path, text.encode())
     return path
+
+
+def entries(folder: Path, manifest: Mapping[str, Any], examples: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The existing pictures of each channel, from their own metadata, as `page.write` takes them.
+
+    Args:
+      folder: The folder of the gallery.
+      manifest: Its manifest.
+      examples: Photographs by "layer:channel", as `examples.find` describes them.
+    """
+    found: dict[tuple[str, int], dict[str, Any]] = {}
+    for batch in batches_of(manifest):
+        for channel, names in zip(batch.channels, files_of(manifest, batch), strict=True):
+            for name in names:
+                if not (folder / name).exists():
+                    continue
+                try:
+                    values = read_settings(folder / name)["values"]
+                except ValueError as error:
+                    raise ValueError(f"{error}; delete it, and the same command makes it again") from error
+                entry = found.setdefault(
+                    (batch.layer, channel),
+                    {
+                        "layer": batch.layer,
+                        "channel": channel,
+                        "pictures": [],
+                        "command": "",
+                        "examples": examples.get(f"{batch.layer}:{channel}", []),
+                    },
+                )
+                entry["pictures"].append({"kind": batch.kind, "file": name, "values": values})
+                if name == names[0] and (command := _command(manifest, name)) not in entry["command"]:
+                    entry["command"] += "\n" * bool(entry["command"]) + command
+    order = list(manifest["settings"]["channels"])
+    return sorted(found.values(), key=lambda entry: (order.index(entry["layer"]), entry["channel"]))
+
+
+def _command(manifest: Mapping[str, Any], name: str) -> str:
+    """The command that renders the pictures of a channel again, in the folder of the gallery."""
+    model = manifest["model"]
+    if model is None:
+        return "(the network was given in Python, and no command can name it)"
+    option = [] if networks.is_known(model) else ["--model", model]
+    return shlex.join(["lightjax", "render", "--like", name, *option, "-o", "again.png"])
 
 
 def _layer(name: str, entries: list[Mapping[str, Any]]) -> dict[str, Any]:
@@ -131,6 +175,8 @@ def _plain(value: Any) -> str:
             return f"{value:g}"
         case str():
             return value
+        case {"kind": str(kind), **fields}:
+            return f"{kind}({', '.join(f'{name}={_plain(field)}' for name, field in fields.items())})"
         case list() | tuple():
             return ", ".join(_plain(v) for v in value) or "none"
         case _:
@@ -139,4 +185,4 @@ def _plain(value: Any) -> str:
 
 def _asset(name: str) -> markupsafe.Markup:
     """One of our own files, to be put into the page as it stands."""
-    return markupsafe.Markup(importlib.resources.files("lightjax").joinpath("assets", name).read_text("utf-8"))
+    return markupsafe.Markup(importlib.resources.files("lightjax.gallery").joinpath("assets", name).read_text("utf-8"))

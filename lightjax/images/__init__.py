@@ -717,3 +717,7 @@ def _finite(decay: float) -> float:
     if not isinstance(decay, int | float | np.number) or not np.isfinite(decay):
         raise ValueError(f"decay is a finite number, not {decay!r}")
     return float(decay)
+
+
+def image(size=224, **kw):
+    return fourier_image(size, **kw)

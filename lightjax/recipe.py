@@ -1,0 +1,304 @@
+"""The recipe of a render: everything that a picture is made with, checked once, as plain JSON and back."""
+
+import dataclasses
+import functools
+import hashlib
+import importlib.metadata
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypedDict, Unpack
+
+import jax
+import numpy as np
+import optax
+from jax.typing import ArrayLike
+
+from lightjax import _checks, images, networks, objectives, transforms
+from lightjax._structure import Model
+from lightjax.contracts import Shapes, accepts_relu, activation_shapes
+from lightjax.images import Image, Size
+from lightjax.objectives import Objective
+from lightjax.optimize import Setup
+from lightjax.pictures import read_settings
+from lightjax.result import Result
+from lightjax.transforms import Transform
+
+
+class Settings(TypedDict, total=False):
+    """The keywords of `visualize` that say how to render (see there)."""
+
+    steps: int
+    model: "Model | str | os.PathLike | None"
+    image: Image | None
+    transform: Transform | None
+    optimizer: optax.GradientTransformation | float
+    relu: str | None
+    views: int
+    start: ArrayLike | None
+    snapshots: Iterable[int]
+    seed: int
+    size: Size | None
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Recipe:
+    """Everything that a render is made with. `Recipe.of` checks and completes it; `render` makes the picture.
+
+    Attributes:
+      objective: What to maximize; None where a recipe serves many objectives.
+      steps: Number of updates.
+      model: The network.
+      image: The parameterization that is optimized.
+      transform: The transform that the picture must survive, or None.
+      optimizer: The learning rate of Adam, or an optax optimizer.
+      relu: Gradient rule of the rectifiers; None for a network that has its own.
+      views: Draws of the transform in each step.
+      start: Pictures to start from, `[N, H, W, 3 or 4]` in [0, 1], or None.
+      snapshots: Numbers of steps after which to keep the pictures, in order.
+      seed: Seed of all randomness.
+      shapes: Shapes of the activations that an objective can read, by layer. Derived, not a setting.
+    """
+
+    objective: Objective | None
+    steps: int
+    model: Model
+    image: Image
+    transform: Transform | None
+    optimizer: optax.GradientTransformation | float
+    relu: str | None
+    views: int
+    start: np.ndarray | None
+    snapshots: tuple[int, ...]
+    seed: int
+    shapes: Shapes = dataclasses.field(repr=False)
+
+    @classmethod
+    def of(cls, objective: str | Objective | Callable | None = None, **settings: Unpack[Settings]) -> "Recipe":
+        """A complete recipe.
+
+        Args:
+          objective: As for `visualize`; None for a recipe that serves many objectives.
+          **settings: Keywords of `visualize`; those that are left out have the same defaults.
+
+        Raises:
+          ValueError, TypeError, IndexError: If a setting is wrong; raised before anything is compiled.
+          WeightsError: If the network cannot be found or loaded.
+        """
+        unknown = [name for name in settings if name not in Settings.__annotations__]
+        if unknown:
+            raise TypeError(f"unknown setting {unknown[0]!r}; {_checks.hint(unknown[0], Settings.__annotations__)}")
+        goal = None if objective is None else objectives.as_objective(objective)
+        steps = _checks.whole(settings.get("steps", 2048), "steps", least=0)
+        views = _checks.whole(settings.get("views", 1), "views", least=1)
+        seed = _checks.whole(settings.get("seed", 0), "seed", least=0, most=2**32 - 1)
+        snapshots = numbers_of_steps(settings.get("snapshots", ()), steps, "snapshots")
+        optimizer = _optimizer(settings.get("optimizer", 0.05))
+        transform = settings.get("transform", transforms.DEFAULT)
+        if views > 1 and transform is None:
+            raise ValueError(f"{views} views of a picture are all the same without a transform; use views=1")
+        image, size = settings.get("image"), settings.get("size")
+        if image is not None and size is not None:
+            raise ValueError("size is the size of the default image; with image=..., give the size to the image")
+        image = images.image(224 if size is None else size) if image is None else image
+        model = settings.get("model")
+        if model is None or isinstance(model, str | os.PathLike):
+            model = networks.load_model(*() if model is None else (model,))
+        relu = settings.get("relu")
+        if relu is None and accepts_relu(model):
+            relu = "torchlight"
+        shapes = activation_shapes(model, image, transform, relu)
+        start = settings.get("start")
+        start = None if start is None else images.check_start(image, start, shapes["input"].shape)
+        recipe = cls(
+            objective=goal,
+            steps=steps,
+            model=model,
+            image=image,
+            transform=transform,
+            optimizer=optimizer,
+            relu=relu,
+            views=views,
+            start=start,
+            snapshots=snapshots,
+            seed=seed,
+            shapes=shapes,
+        )
+        if goal is not None:
+            recipe.check(goal)
+        return recipe
+
+    def check(self, objective: Objective) -> None:
+        """Check an objective against the network; errors are those of `objectives.resolve` and `objectives.check`."""
+        objectives.check(self.resolve(objective), self.shapes)
+
+    def resolve(self, objective: Objective) -> Objective:
+        """An objective with the names of classes replaced by the indices of the network's logits."""
+        return objectives.resolve(objective, self.model)
+
+    @property
+    def setup(self) -> Setup:
+        """What each step depends on."""
+        optimizer = self.optimizer if isinstance(self.optimizer, optax.GradientTransformation) else adam(self.optimizer)
+        return Setup(self.model, self.image, self.transform, optimizer, self.relu, self.views)
+
+    def describe(self) -> dict[str, Any]:
+        """The recipe as plain JSON: what PNG files and the manifests of galleries carry, and `read` reads.
+
+        Pictures to start from are described by a hash. What JSON cannot hold, such as a function, stands there as
+        `{"python": text}`.
+        """
+        settings = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        del settings["shapes"]
+        return {
+            "lightjax": importlib.metadata.version("lightjax"),
+            **{name: _to_json(value) for name, value in settings.items()},
+            "model": getattr(self.model, "source", "") or getattr(self.model, "__name__", type(self.model).__name__),
+            "size": list(self.shapes["input"].shape[1:3]),
+            "device": jax.local_devices()[0].device_kind,
+        }
+
+    @classmethod
+    def read(
+        cls,
+        source: "str | os.PathLike | Mapping[str, Any] | Result",
+        objective: str | Objective | Callable | None = None,
+        *,
+        batch: int | None = None,
+        **changes: Unpack[Settings],
+    ) -> "Recipe":
+        """The recipe of a picture that lightjax made, with changes.
+
+        Example:
+          >>> lj.render(lj.Recipe.read("mixed4a_97.png", seed=3))
+
+        Args:
+          source: A PNG file, a `Result`, or the settings of one.
+          objective: Another objective, if wanted.
+          batch: Another number of pictures optimized together, if wanted.
+          **changes: Keywords of `visualize`. `size` gives the picture's image another size.
+
+        Raises:
+          ValueError: If the file carries no settings, or a setting that cannot be read back and is not given; if it was
+            made from other weights than those of the same name here; or if a setting is wrong.
+        """
+        file = "this result" if isinstance(source, Result | Mapping) else str(source)
+        settings = source.record if isinstance(source, Result) else source
+        if not isinstance(settings, Mapping):
+            settings = read_settings(settings)
+        missing = [name for name in ("objective", *Settings.__annotations__) if name not in settings]
+        if missing:
+            raise ValueError(f"{file} was made by another version of lightjax: its settings lack {missing[0]!r}")
+        known = {name: settings[name] for name in Settings.__annotations__ if name != "size"} | {
+            "steps": next(iter(settings.get("outcome", {}).values()), settings["steps"]),
+        }
+        size = changes.pop("size", None)
+        given: dict[str, Any] = dict(changes)
+        foreign = []
+        for name in ("image", "transform", "optimizer"):
+            if name not in given:
+                try:
+                    given[name] = _from_json(known[name])
+                except ValueError:
+                    foreign.append(f"{name}={known[name]['python'] if isinstance(known[name], dict) else known[name]}")
+        text = settings["objective"]
+        if objective is None:
+            try:
+                objective = objectives.parse(text)
+            except ValueError:
+                foreign.append(f"objective={text}")
+        if "model" not in given and "@" not in known["model"]:
+            foreign.append(f"model={known['model']}")
+        if foreign:
+            raise ValueError(
+                f"{file} was made from Python with {', '.join(foreign)}, which a file cannot hold; give "
+                f"{', '.join(f'{name}=...' for name in (text.partition('=')[0] for text in foreign))} in Python"
+            )
+        if known["start"] is not None and "start" not in given:
+            raise ValueError(f"{file} was made from another picture; give it again as start")
+        if "model" not in given:
+            given["model"] = networks.load_model(known["model"].partition("@")[0])
+            if given["model"].source != known["model"]:
+                name, source_here = known["model"].partition("@")[0], given["model"].source
+                raise ValueError(f"{file} was made with {known['model']}, but here {name} is {source_here}")
+        if size is not None:
+            height, width = images.height_and_width(size)
+            given["image"] = dataclasses.replace(given["image"], height=height, width=width)
+        if batch is not None:
+            given["image"] = dataclasses.replace(given["image"], batch=_checks.whole(batch, "batch", least=1))
+        given["snapshots"] = given.get(
+            "snapshots", [s for s in known["snapshots"] if s <= given.get("steps", known["steps"])]
+        )
+        return cls.of(objective, **({name: known[name] for name in ("steps", "relu", "views", "seed")} | given))
+
+
+def _to_json(value: Any) -> Any:
+    """A setting as plain JSON; {"python": text} if it holds something that JSON cannot."""
+    try:
+        return _plain(value)
+    except TypeError:
+        return {"python": repr(value)}
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case list() | tuple() if not hasattr(value, "_fields"):
+            return [_plain(item) for item in value]
+        case np.ndarray():
+            return hashlib.sha256(value.tobytes()).hexdigest()[:12]
+        case Objective():
+            return repr(value)
+        case _ if _kind(type(value).__name__) is type(value):
+            fields = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+            return {"kind": type(value).__name__, **fields}
+    raise TypeError(f"{value!r} is not plain")
+
+
+def _from_json(value: Any) -> Any:
+    """The inverse of `_to_json` for images and transforms; lists become tuples."""
+    match value:
+        case {"kind": str(name), **fields}:
+            kind = _kind(name)
+            if kind is None:
+                raise ValueError(f"unknown kind {name!r}")
+            return kind(**{key: _from_json(field) for key, field in fields.items()})
+        case list():
+            return tuple(_from_json(item) for item in value)
+        case dict():
+            raise ValueError("written by another program, or from a Python object that JSON cannot hold")
+    return value
+
+
+def _kind(name: str) -> type | None:
+    """The image, basis or transform of the library that has a name."""
+    for package in (images, transforms):
+        kind = getattr(package, name, None)
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+            return kind
+    return None
+
+
+@functools.lru_cache(maxsize=32)
+def adam(learning_rate: float) -> optax.GradientTransformation:
+    """Adam at a learning rate: the same object each time, so that renders share a compilation."""
+    return optax.adam(learning_rate)
+
+
+def _optimizer(given: Any) -> optax.GradientTransformation | float:
+    if isinstance(given, optax.GradientTransformation):
+        return given
+    if callable(given) or given is None:
+        advice = "; put a schedule into an optimizer, as in optax.adam(schedule)" if callable(given) else ""
+        raise TypeError(f"optimizer must be an optax optimizer or a learning rate for Adam, got {given!r}{advice}")
+    return _checks.number(given, "the learning rate", above=0)
+
+
+def numbers_of_steps(given: Any, steps: int, what: str) -> tuple[int, ...]:
+    """Several numbers of steps, checked and in order."""
+    if not isinstance(given, Iterable) or isinstance(given, str):
+        raise TypeError(f"{what} must be several numbers of steps, such as (128, 512), got {given!r}")
+    numbers = sorted({_checks.whole(number, f"a number in {what}", least=0) for number in given})
+    if numbers and numbers[-1] > steps:
+        raise ValueError(f"{what} must be at most {steps}, the number of steps, got {numbers[-1]}")
+    return tuple(numbers)

@@ -1,0 +1,109 @@
+"""The result of a render."""
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lightjax.pictures import encode, save, sheet
+
+
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
+class Result:
+    """A finished render. It shows itself in a notebook.
+
+    Attributes:
+      images: Pictures, `[N, H, W, 3]` float32 in [0, 1], or `[N, H, W, 4]` with opacity.
+      snapshots: The pictures after earlier numbers of steps, by that number.
+      values: The objective before each update, float32 `[steps]`.
+      settings: What the render was made with, as plain JSON (see `Recipe.describe`). `save` writes it into PNG files.
+      interrupted: Whether Ctrl-C ended the render after `len(values)` steps.
+      stopped: Whether the callback ended the render after `len(values)` steps.
+      failed: The first step whose objective or gradient was not finite, counted from 1; None if all were finite. The
+        pictures are the last good ones.
+    """
+
+    images: np.ndarray
+    snapshots: dict[int, np.ndarray]
+    values: np.ndarray
+    settings: dict[str, Any]
+    interrupted: bool = False
+    stopped: bool = False
+    failed: int | None = None
+
+    @property
+    def image(self) -> np.ndarray:
+        """The picture, `[H, W, 3 or 4]` float32 in [0, 1]; the first one of a batch."""
+        return self.images[0]
+
+    @property
+    def model(self) -> str:
+        """Name of the network, without the hash of its weights."""
+        return self.settings["model"].partition("@")[0]
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The settings, with an "outcome" if the render ended early: what a PNG carries."""
+        ends = {"interrupted": self.interrupted, "stopped": self.stopped, "failed": self.failed is not None}
+        outcome = {name: self.failed or len(self.values) for name, happened in ends.items() if happened}
+        return self.settings | ({"outcome": outcome} if outcome else {})
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Save the picture, or the sheet of a batch, as PNG, JPEG or WebP. JPEG shows transparency over white.
+
+        A PNG carries the settings: `lj.render(lj.Recipe.read(path))` and `lightjax render --like FILE` make it again.
+
+        Raises:
+          ValueError: If the file name does not end in .png, .jpg, .jpeg or .webp.
+          OSError: If the file cannot be written; no half-written file is left.
+        """
+        save(path, sheet(self.images), self.record)
+
+    def save_snapshots(self, path: str | os.PathLike) -> list[Path]:
+        """Save each snapshot beside `path`, for example as NAME_128.png after 128 steps; return the files."""
+        saved = []
+        for step, pictures in self.snapshots.items():
+            file = Path(path).with_stem(f"{Path(path).stem}_{step}")
+            save(file, sheet(pictures), {**self.settings, "steps": step, "snapshots": []})
+            saved.append(file)
+        return saved
+
+    def _repr_png_(self) -> bytes:
+        rows = [*self.snapshots.values(), self.images]
+        return encode(sheet(np.concatenate(rows), columns=len(rows) if len(self.images) == 1 else None))
+
+    def __repr__(self) -> str:
+        number, height, width, _ = self.images.shape
+        pictures = f"{number} pictures" if number > 1 else "a picture"
+        value = f", objective {self.values[-1]:.4g}" if len(self.values) else ""
+        ended = " (interrupted)" if self.interrupted else " (stopped)" if self.stopped else ""
+        ended = f" (not finite at step {self.failed})" if self.failed else ended
+        return (
+            f"<Result: {pictures} of {height}x{width} for {self.settings['objective']} of {self.model}, "
+            f"{len(self.values)} steps{ended}{value}, seed {self.settings['seed']}>"
+        )
+
+
+class NonFiniteError(ArithmeticError):
+    """The objective or its gradient became infinite or not a number. The last good pictures are in `result`.
+
+    Attributes:
+      step: The step that failed, counted from 1.
+      result: The render up to that step.
+    """
+
+    def __init__(self, step: int, result: Result):
+        """Name the step and keep the result."""
+        advice = (
+            "a smaller learning rate may help; the last good picture is in error.result"
+            if step > 1
+            else "check the model and the objective; the starting picture is in error.result"
+        )
+        super().__init__(f"the objective or its gradient is not finite at step {step}: {advice}")
+        self.step = step
+        self.result = result
+
+    def __reduce__(self):
+        return type(self), (self.step, self.result)
