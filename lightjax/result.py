@@ -39,6 +39,11 @@ class Result:
         return self.images[0]
 
     @property
+    def seed(self) -> int:
+        """The seed."""
+        return self.settings["seed"]
+
+    @property
     def model(self) -> str:
         """Name of the network, without the hash of its weights."""
         return self.settings["model"].partition("@")[0]
@@ -82,7 +87,7 @@ class Result:
         ended = f" (not finite at step {self.failed})" if self.failed else ended
         return (
             f"<Result: {pictures} of {height}x{width} for {self.settings['objective']} of {self.model}, "
-            f"{len(self.values)} steps{ended}{value}, seed {self.settings['seed']}>"
+            f"{len(self.values)} steps{ended}{value}, seed {self.seed}>"
         )
 
 

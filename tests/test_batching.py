@@ -13,9 +13,10 @@ import optax
 import pytest
 
 import lightjax as lj
-from lightjax import many, ops, optimize
-from lightjax.images import pixel_image
-from lightjax.transforms import compose, jitter, pad, random_rotate
+from lightjax import batching, ops, optimize
+from lightjax.images import Pixels
+from lightjax.progress import Pacer
+from lightjax.transforms import Jitter, Pad, RandomRotate, compose
 
 ROOT = Path(__file__).resolve().parents[1]
 RANDOM = np.random.default_rng(0)
@@ -30,12 +31,12 @@ def model(images, *, relu=jax.nn.relu):
 
 
 # Adam divides each gradient by its own size, so that its first steps turn the rounding of tiny gradients into whole
-# steps, which is chaos of the optimiser and says nothing about us. Plain gradient ascent passes rounding on as it is.
+# steps, which is chaos of the optimizer and says nothing about us. Plain gradient ascent passes rounding on as it is.
 ASCENT = optax.sgd(3.0)
 SMALL = {
     "model": model,
-    "image": pixel_image((24, 20)),
-    "transforms": compose(pad(2), jitter(3), random_rotate((-5, 0, 5))),
+    "image": lj.image((24, 20), basis=Pixels()),
+    "transform": compose(Pad(2), Jitter(3), RandomRotate((-5, 0, 5))),
     "optimizer": ASCENT,
     "steps": 12,
     "progress": False,
@@ -91,7 +92,7 @@ def test_each_job_may_have_a_seed_of_its_own():
     assert np.abs(jobs[0].image - jobs[1].image).max() > 0.01
 
 
-def test_the_default_optimiser_starts_alike(alone):
+def test_the_default_optimizer_starts_alike(alone):
     # Before Adam's first update nothing has been amplified, and after it only what was tiny.
     settings = SMALL | {"optimizer": None, "steps": 2}
     (job, *_) = lj.visualize_many(lj.channel("b", [3, 4]), seed=5, **settings).in_order()
@@ -116,50 +117,54 @@ def test_a_list_is_grouped_by_structure_and_compiled_once_for_each(compiled):
     goals = ["b:3", "b:3,7", lj.channel("b", 7), lj.channel("b", 1), "b:5,6"]
     jobs = dict(lj.visualize_many(goals, chunk=2, **SMALL))
     assert list(jobs) == [0, 2, 3, 1, 4]  # as they finish
-    assert compiled.count("jit(_advance_many)") == 2
+    assert compiled.count("jit(_advance)") == 2
     for i, goal in enumerate(goals):
         same(jobs[i], lj.visualize(goal, **SMALL))
 
 
 def test_a_layer_costs_one_compilation_and_nothing_the_second_time(compiled):
-    settings = SMALL | {"steps": 3, "image": pixel_image(26)}
+    settings = SMALL | {"steps": 3, "image": lj.image(26, basis=Pixels())}
     lj.visualize_many(lj.channel("b", np.arange(20)), chunk=8, **settings).in_order()
-    assert compiled.count("jit(_advance_many)") == 1
+    assert compiled.count("jit(_advance)") == 1
     compiled.clear()
     lj.visualize_many(lj.channel("a", np.arange(8)), chunk=8, **settings).in_order()
-    assert compiled == ["jit(_advance_many)"]
+    assert compiled == ["jit(_advance)"]
     compiled.clear()
     lj.visualize_many(lj.channel("b", np.arange(20)), chunk=8, **settings | {"steps": 5}, seed=3).in_order()
     assert compiled == []
 
 
 def test_chunks_fit_the_memory_they_may_take(compiled, monkeypatch):
-    monkeypatch.setattr(many, "CPU_CHUNK", 4)
-    given = {name: value for name, value in SMALL.items() if name != "progress"} | {"transforms": None}
-    plan = many.complete(**given, relu=None, views=1, start=None, snapshots=(), size=224)
-    mesh = many.mesh_of(jax.devices()[:1])
+    monkeypatch.setattr(batching, "CPU_CHUNK", 4)
+    given = {name: value for name, value in SMALL.items() if name != "progress"} | {"transform": None}
+    recipe = lj.Recipe.of(None, **given)
+    mesh = batching.mesh_of(jax.devices()[:1])
+    setup = batching.on_devices(recipe.setup, mesh)
     goal = lj.channel("b", 0)
 
     def needed(chunk: int) -> int:
-        start, call = many._start(plan, [goal], [0], chunk, mesh)
-        return many.memory_of(optimize.compile_many(start, **call))
+        state, objective, keys = batching.start(recipe, setup, [goal], [0], chunk, mesh)
+        return batching.memory_of(optimize.lower(state, setup, objective, keys, mesh).compile())
 
-    assert many.fitting_chunk(plan, goal, 20, mesh, 2**40) == 4
-    before = compiled.count("jit(_advance_many)")
+    def fitting(*args) -> int:
+        return batching.fitting_chunk(recipe, setup, goal, *args)
+
+    assert fitting(20, mesh, 2**40) == 4
+    before = compiled.count("jit(_advance)")
     most = needed(4)
-    assert many.fitting_chunk(plan, goal, 20, mesh, most) == 4
-    assert compiled.count("jit(_advance_many)") == before  # what was guessed and compiled is what is used
-    chunk = many.fitting_chunk(plan, goal, 20, mesh, most - 1)
+    assert fitting(20, mesh, most) == 4
+    assert compiled.count("jit(_advance)") == before  # what was guessed and compiled is what is used
+    chunk = fitting(20, mesh, most - 1)
     assert chunk == 3
     assert needed(chunk) < most
-    assert many.fitting_chunk(plan, goal, 3, mesh) == 3
-    assert many.fitting_chunk(plan, goal, 20, mesh, 1) == 1  # the least there is, and tried all the same
+    assert fitting(3, mesh) == 3
+    assert fitting(20, mesh, 1) == 1  # the least there is, and tried all the same
 
 
 def test_results_come_before_all_are_done(monkeypatch):
     started = []
-    begin = optimize.init_many
-    monkeypatch.setattr(optimize, "init_many", lambda *a: started.append(0) or begin(*a))
+    begin = optimize.init
+    monkeypatch.setattr(optimize, "init", lambda *a: started.append(0) or begin(*a))
     stream = lj.visualize_many(lj.channel("b", np.arange(6)), chunk=2, **SMALL)
     assert started == []
     assert next(stream)[0] == 0
@@ -191,7 +196,7 @@ def cornered(activations, limit):
 
 @pytest.mark.parametrize("fn", [limited, cornered])
 def test_a_job_that_fails_keeps_its_last_good_picture_and_the_others_go_on(fn):
-    settings = SMALL | {"optimizer": 0.05, "transforms": None}
+    settings = SMALL | {"optimizer": 0.05, "transform": None}
     limits = (0.55, 10.0, 0.5, 0.53)
     goals = [lj.objective(fn, limit) for limit in limits]
     jobs = lj.visualize_many(goals, **settings, snapshots=(2, 5)).in_order()
@@ -207,21 +212,22 @@ def test_a_job_that_fails_keeps_its_last_good_picture_and_the_others_go_on(fn):
         assert len(jobs[i].values) == len(expected.values) < 12
         np.testing.assert_allclose(jobs[i].images, expected.images, atol=1e-4)
         assert jobs[i].snapshots.keys() == expected.snapshots.keys()
-        assert jobs[i].settings == expected.settings | {"failed": error.value.step}
+        assert jobs[i].settings == expected.settings
+        assert jobs[i].record["outcome"] == {"failed": error.value.step}
 
 
-def test_a_picture_spoilt_by_the_last_update_is_not_shown():
+def test_a_picture_spoiled_by_the_last_update_is_not_shown():
     steep = lj.objective(lambda activations, height: activations["input"].mean() * height, np.array([1.0, 1e38]))
-    settings = SMALL | {"optimizer": optax.sgd(1e10), "transforms": None, "steps": 1}
-    good, spoilt = lj.visualize_many(steep, **settings).in_order()
-    assert (good.failed, spoilt.failed) == (None, 1)
-    assert np.isfinite(spoilt.images).all()
+    settings = SMALL | {"optimizer": optax.sgd(1e10), "transform": None, "steps": 1}
+    good, spoiled = lj.visualize_many(steep, **settings).in_order()
+    assert (good.failed, spoiled.failed) == (None, 1)
+    assert np.isfinite(spoiled.images).all()
     before = lj.visualize("b:0", **settings | {"steps": 0})
-    np.testing.assert_allclose(spoilt.images, before.images, rtol=0, atol=2e-6)
+    np.testing.assert_allclose(spoiled.images, before.images, rtol=0, atol=2e-6)
 
 
 def test_ctrl_c_yields_the_jobs_under_way_as_interrupted(monkeypatch):
-    advance = optimize.advance_many
+    advance = optimize.advance
     calls = []
 
     def once(*args, **settings):
@@ -230,11 +236,11 @@ def test_ctrl_c_yields_the_jobs_under_way_as_interrupted(monkeypatch):
             raise KeyboardInterrupt
         return advance(*args, **settings)
 
-    monkeypatch.setattr(optimize, "advance_many", once)
-    monkeypatch.setattr(many.Pace, "next", lambda self, most: min(most, 5))
+    monkeypatch.setattr(optimize, "advance", once)
+    monkeypatch.setattr(Pacer, "next", lambda self, most: min(most, 5))
     jobs = lj.visualize_many(lj.channel("b", np.arange(6)), chunk=2, **SMALL).in_order()
     assert [(job.interrupted, len(job.values)) for job in jobs] == [(True, 10)] * 2
-    assert jobs[0].settings["interrupted"] == 10
+    assert jobs[0].record["outcome"] == {"interrupted": 10}
 
 
 @pytest.mark.parametrize(
@@ -243,18 +249,19 @@ def test_ctrl_c_yields_the_jobs_under_way_as_interrupted(monkeypatch):
         (IndexError, "no channel of b with index 20", lj.channel("b", [3, 20]), {}),
         (IndexError, "no channel of b with index 20", ["b:3", "b:20"], {}),
         (ValueError, "did you mean 'input'", ["b:3", "inpu:20"], {}),
-        (ValueError, "it has none: channel", "b:3", {}),
-        (ValueError, "they have 2, 3", lj.channel("b", [1, 2]) + lj.channel("b", [1, 2, 3]), {}),
+        (ValueError, "it has no arrays: channel", "b:3", {}),
+        (ValueError, "its arrays have 2, 3 entries", lj.channel("b", [1, 2]) + lj.channel("b", [1, 2, 3]), {}),
         (ValueError, "no objectives were given", [], {}),
-        (ValueError, "2 jobs and 3 seeds", "b:3,4", {"seed": [1, 2, 3]}),
-        (ValueError, "seed is a whole number", "b:3,4", {"seed": [1, -2]}),
-        (ValueError, "chunk is a whole number", "b:3,4", {"chunk": 0}),
-        (ValueError, "memory is a whole number", "b:3,4", {"memory": 0.5}),
-        (ValueError, "steps and snapshots", "b:3,4", {"steps": -1}),
+        (ValueError, "got 3 seeds for 2 jobs", "b:3,4", {"seed": [1, 2, 3]}),
+        (ValueError, "seed must be between 0 and 4294967295, got -2", "b:3,4", {"seed": [1, -2]}),
+        (ValueError, "chunk must be at least 1, got 0", "b:3,4", {"chunk": 0}),
+        (TypeError, "memory must be a whole number, got 0.5", "b:3,4", {"memory": 0.5}),
+        (ValueError, "steps must be at least 0, got -1", "b:3,4", {"steps": -1}),
+        (TypeError, "unknown setting 'transforms'; did you mean 'transform'", "b:3,4", {"transforms": None}),
     ],
 )
 def test_wrong_arguments_are_refused_at_once(exception, match, objectives, settings, monkeypatch):
-    monkeypatch.setattr(optimize, "_advance_many", None)
+    monkeypatch.setattr(optimize, "_advance", None)
     with pytest.raises(exception, match=match):
         lj.visualize_many(objectives, **SMALL | settings)
 
@@ -265,17 +272,18 @@ import sys
 sys.path.insert(0, {str(ROOT)!r})
 import jax, numpy as np
 import lightjax as lj
-from lightjax import many, optimize
-from tests.test_many import SMALL
+from lightjax import batching, optimize
+from tests.test_batching import SMALL
 assert len(jax.devices()) == 4
 jobs = lj.visualize_many(lj.channel("b", {CHANNELS!r}), seed=5, chunk=6, **SMALL).in_order()
 np.save({str(tmp_path / "four.npy")!r}, np.stack([job.image for job in jobs]))
 given = {{k: v for k, v in SMALL.items() if k != "progress"}}
-plan = many.complete(**given, relu=None, views=1, start=None, snapshots=(), size=224)
-mesh = many.mesh_of()
-start, call = many._start(many.spread_over(plan, mesh), [lj.channel("b", 0)], [0], 8, mesh)
-assert len(start.state.params.sharding.device_set) == 4
-program = optimize.compile_many(start, **call).as_text()
+recipe = lj.Recipe.of(None, **given)
+mesh = batching.mesh_of()
+setup = batching.on_devices(recipe.setup, mesh)
+state, objective, keys = batching.start(recipe, setup, [lj.channel("b", 0)], [0], 8, mesh)
+assert len(state.params.sharding.device_set) == 4
+program = optimize.lower(state, setup, objective, keys, mesh).compile().as_text()
 for word in ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter"):
     assert word not in program, word
 """
