@@ -54,24 +54,24 @@ def pixels(path) -> np.ndarray:
 
 def test_render_writes_a_picture_named_after_the_objective(capsys, folder):
     code, output, _ = run(capsys, "render", "mixed3a:5", *SMALL)
-    assert (code, output) == (0, "mixed3a_5.png\n")
+    assert (code, output) == (0, "mixed3a_5.png: channel('mixed3a', 5) of bvlc_googlenet\n")
     assert pixels("mixed3a_5.png").shape == (40, 32, 3)
     settings = pictures.read_settings("mixed3a_5.png")
     assert settings["objective"] == "channel('mixed3a', 5)"
-    assert settings["model"].startswith("inception5h@")
+    assert settings["model"].startswith("bvlc_googlenet@")
     assert (settings["steps"], settings["size"], settings["seed"]) == (6, [40, 32], 0)
 
 
 def test_snapshots_are_saved_beside_the_picture(capsys, folder):
     code, output, _ = run(capsys, "render", "mixed3a:5", *SMALL, "--snapshots", "2,4", "-o", "x.png")
     assert code == 0
-    assert output.split() == ["x.png", "x_2.png", "x_4.png"]
+    assert [line.partition(":")[0] for line in output.splitlines()] == ["x.png", "x_2.png", "x_4.png"]
     run(capsys, "render", "mixed3a:5", *SMALL, "--steps", "4", "-o", "y.png")
     np.testing.assert_array_equal(pixels("x_4.png"), pixels("y.png"))
 
 
 def test_like_makes_the_same_picture_again_and_options_change_what_they_name(capsys, folder):
-    options = ("--seed", "7", "--lr", "0.1", "--relu", "lucid", "--batch", "2", "--no-transforms", "--snapshots", "3")
+    options = ("--seed", "7", "--lr", "0.1", "--relu", "lucid", "--batch", "2", "--no-transform", "--snapshots", "3")
     run(capsys, "render", "mixed3a:5 - 0.5*mixed3a:9", *SMALL, *options, "-o", "x.png")
     assert run(capsys, "render", "--like", "x.png", "-o", "again.png", "-q")[0] == 0
     np.testing.assert_array_equal(pixels("x.png"), pixels("again.png"))
@@ -86,30 +86,13 @@ def test_like_makes_the_same_picture_again_and_options_change_what_they_name(cap
 def test_like_repeats_every_image_and_transform_of_the_library(capsys, folder):
     import lightjax as lj
 
-    moves = lj.transforms.compose(lj.transforms.pad(3, 0.2), lj.transforms.random_scale([0.9, 1.2]))
-    image = lj.pixel_image((30, 20), batch=2, sd=0.1, colour="rgb")
-    lj.visualize("mixed3a:5", image=image, transforms=moves, steps=3, snapshots=(2,), progress=False).save("x.png")
+    moves = lj.transforms.compose(lj.transforms.Pad(3, 0.2), lj.transforms.RandomScale([0.9, 1.2]))
+    image = lj.image((40, 32), basis=lj.images.Pixels(sd=0.1), batch=2, color="rgb")
+    lj.visualize("mixed3a:5", image=image, transform=moves, steps=3, snapshots=(2,), progress=False).save("x.png")
     assert run(capsys, "render", "--like", "x.png", "-o", "again.png", "-q")[0] == 0
     np.testing.assert_array_equal(pixels("x.png"), pixels("again.png"))
     assert run(capsys, "render", "--like", "x.png", "--steps", "1", "-o", "short.png", "-q")[0] == 0
     assert pictures.read_settings("short.png")["snapshots"] == []
-
-
-def test_every_image_is_read_back_from_its_printed_form():
-    import lightjax as lj
-
-    fourier = lj.fourier_image((30, 20), batch=2, decay=1.5, colour=np.eye(3)[:, :2], squash="norm", alpha=True)
-    for image in (
-        fourier,
-        lj.shared(fourier, [(1, 2), (2, 4)]),
-        lj.pixel_image(8, colour="grey"),
-        lj.laplacian_image(8, levels=2),
-        lj.maco_image(8, contrast=1.5),
-        lj.cppn_image(8, activation="relu", normalise=True),
-    ):
-        assert cli._rebuild(repr(image), lj.images) == image
-    own = lj.maco_image(8, statistics=lj.statistics.read("caltech101"))
-    assert cli._rebuild(repr(own), lj.images) is None
 
 
 def test_a_render_starts_from_a_picture_and_is_repeated_from_it_only(capsys, folder):
@@ -126,7 +109,7 @@ def test_a_render_starts_from_a_picture_and_is_repeated_from_it_only(capsys, fol
 
 
 def test_an_objective_that_stops_being_finite_keeps_the_last_good_picture(capsys, folder):
-    code, _, errors = run(capsys, "render", "mixed3a:5 / (mixed3a:5 - mixed3a:5)", *SMALL, "-o", "x.png")
+    code, _, errors = run(capsys, "render", "mixed3a:5 / (0 * mixed3a:5)", *SMALL, "-o", "x.png")
     assert code == 2
     assert re.fullmatch(r"lightjax: error: [^\n]+ step 1[^\n]+ \(saved as x.png\)\n", errors)
     assert pixels("x.png").shape == (40, 32, 3)
@@ -142,11 +125,11 @@ def test_a_long_objective_has_a_short_file_name(capsys, folder):
 def test_like_refuses_other_weights_and_pictures_made_from_python(capsys, folder, tmp_path, monkeypatch):
     import lightjax as lj
 
-    run(capsys, "render", "mixed3a:5", *SMALL, "-o", "x.png")
+    run(capsys, "render", "mixed3a:5", *SMALL, "--model", "inception5h", "-o", "x.png")
     lj.visualize(lambda a: a["mixed3a"].std(), steps=1, size=32, progress=False).save("python.png")
     code, _, errors = run(capsys, "render", "--like", "python.png")
     assert code == 2
-    assert "made from Python with objective=objective(<lambda>)" in errors
+    assert "made from Python with objective=objective(<lambda>), which a file cannot hold" in errors
     torch.save(reference.random_state_dict("inception5h", 1), tmp_path / "inception5h.pth")
     monkeypatch.setenv("LIGHTJAX_HOME", str(tmp_path))
     code, _, errors = run(capsys, "render", "--like", "x.png", "-o", "y.png")
@@ -160,27 +143,27 @@ def test_like_refuses_other_weights_and_pictures_made_from_python(capsys, folder
     [
         ("render", "say what to render"),
         ("render mixed3z:5", "did you mean 'mixed3a'"),
-        ("render mixed3a:256", "from 0 to 255"),
+        ("render mixed3a:256", "out of range"),
         ("render mixed3a:5 -o x.gif", ".png"),
         ("render mixed3a:5 -o nowhere/x.png", "there is no folder nowhere"),
         ("render mixed3a:5 -o ../cache.png/..", "cannot tell the format"),
-        ("render mixed3a:5 --size 0", "size is a positive number"),
+        ("render mixed3a:5 --size 0", "at least 1"),
         ("render mixed3a:5 --size big", "HEIGHTxWIDTH"),
-        ("render mixed3a:5 --steps -1", "whole numbers from 0 on"),
+        ("render mixed3a:5 --steps -1", "steps must be at least 0"),
         ("render mixed3a:5 --steps many", "--steps"),
         ("render mixed3a:5 --snapshots 1;2", "--snapshots"),
-        ("render mixed3a:5 --snapshots 9999", "snapshot after 9999"),
-        ("render mixed3a:5 --lr 0", "learning rate is a positive number"),
+        ("render mixed3a:5 --snapshots 9999", "snapshots must be at most 2048"),
+        ("render mixed3a:5 --lr 0", "the learning rate must be greater than 0"),
         ("render mixed3a:5 --relu soft", "unknown ReLU rule"),
-        ("render mixed3a:5 --batch 0", "batch is a whole number"),
-        ("render mixed3a:5 --seed -2", "seed is a whole number"),
+        ("render mixed3a:5 --batch 0", "batch must be at least 1"),
+        ("render mixed3a:5 --seed -2", "seed must be between 0 and 4294967295"),
         ("render mixed3a:5 --model nowhere", "no model or weights file"),
         ("render --like nothing.png", "nothing.png"),
         ("layers --model nothing", "no model or weights file"),
         ("convert nothing.pth", "no file nothing.pth"),
         ("convert", "SRC"),
         ("paint", "paint"),
-        ("render mixed3a:5 --colour", "--colour"),
+        ("render mixed3a:5 --color", "--color"),
         ("render mixed3a:5 --start nothing.png", "nothing.png"),
         ("statistics nowhere -o x.safetensors", "nowhere is not a folder"),
         ("statistics . -o x.safetensors", "there is no picture"),
@@ -276,9 +259,9 @@ def test_ctrl_c_saves_what_there_is(folder):
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert output == b"x.png\n"
+    assert output.startswith(b"x.png: ")
     assert b"interrupted after" in errors
-    made = pictures.read_settings("x.png")["interrupted"]
+    made = pictures.read_settings("x.png")["outcome"]["interrupted"]
     assert 0 < made < 1000000
     assert f"interrupted after {made} of".encode() in errors
     assert [p.name for p in folder.iterdir()] == ["x.png"]

@@ -76,7 +76,9 @@ class Blank:
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        pytest.param({"model": 97}, TypeError, "model must be a function of images .* got 97", id="model is no function"),
+        pytest.param(
+            {"model": 97}, TypeError, "model must be a function of images .* got 97", id="model is no function"
+        ),
         pytest.param(
             {"model": lambda images: (images, images)}, TypeError, r"model must return a mapping .* \(", id="tuple"
         ),
@@ -84,7 +86,10 @@ class Blank:
         pytest.param({"model": lambda images: None}, TypeError, "model must return a mapping .* None", id="nothing"),
         pytest.param({"model": lambda images: {"a": [images]}}, TypeError, "model must return a mapping", id="lists"),
         pytest.param(
-            {"image": Blank((4, 4, 3))}, TypeError, r"must decode to float32 \[N, H, W, 3 or 4\], .* \[4, 4, 3\]", id="3-D"
+            {"image": Blank((4, 4, 3))},
+            TypeError,
+            r"must decode to float32 \[N, H, W, 3 or 4\], .* \[4, 4, 3\]",
+            id="3-D",
         ),
         pytest.param(
             {"image": Blank((1, 4, 4, 5))},
