@@ -11,8 +11,8 @@ from jax import Array
 Model = Callable[..., Mapping[str, Array]]
 """Images `[N, H, W, 3]` in [0, 1] to named activations `[N, h, w, C]` or `[N, C]`.
 
-The arrays of a pytree (an nnx or Equinox module) are data. A function is compiled once, as by `jax.jit`: the values that
-it closes over are frozen at its first use.
+The arrays of a pytree (an nnx or Equinox module) are data. A function is compiled once, as by `jax.jit`: the values
+that it closes over are frozen at its first use.
 """
 
 P = ParamSpec("P")

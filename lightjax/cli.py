@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _message(error: Exception) -> str | None:
-    """What to say about an error that a user can mend; None for one that is our own."""
+    """The message of an error that the user can correct; None for an error of lightjax itself."""
     from lightjax import WeightsError
 
     if isinstance(error, OSError) and error.strerror:
@@ -158,7 +158,7 @@ def render(
     "  lightjax gallery mixed3a mixed4a -o inception --size 128 --steps 128\n\n"
     "  lightjax gallery mixed4a -o few --channels 0-15,97 --negative --diverse 4\n\n"
     "  srun lightjax gallery mixed4a mixed4b -o /shared/inception --distributed\n\n"
-    "The same command again goes on where it was interrupted. Several may share a folder."
+    "The same command again continues an interrupted gallery. Several processes may share a folder."
 )
 def gallery(
     layers: Annotated[list[str], typer.Argument(help="Names of layers.", metavar="LAYER...", show_default=False)],
@@ -174,14 +174,10 @@ def gallery(
     ] = False,
     diverse: Annotated[int, typer.Option(help="Different pictures of each channel, made together.")] = 0,
     seed: Annotated[int, typer.Option(help="Same seed, same pictures.")] = 0,
-    model: Annotated[
-        str | None, typer.Option(help="Named network, or file of weights. [default: bvlc_googlenet]")
-    ] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate of Adam. [default: 0.05]")] = None,
-    relu: Annotated[
-        str | None, typer.Option(help="Gradient of the rectifiers: torchlight, lucid, plain. [default: torchlight]")
-    ] = None,
-    transforms: Annotated[bool, typer.Option("--transforms/--no-transforms", help="Random moves to survive.")] = True,
+    model: Model = None,
+    lr: LearningRate = None,
+    relu: Relu = None,
+    transform: Annotated[bool, typer.Option("--transform/--no-transform", help="Random moves to survive.")] = True,
     chunk: Annotated[
         int | None, typer.Option(help="Pictures rendered together. [default: what fits; at most 8 on a CPU]")
     ] = None,
@@ -221,7 +217,7 @@ def gallery(
                 relu=relu,
                 seed=seed,
                 chunk=chunk,
-                share=cluster.find() if distributed else cluster.Place(0, 1),
+                share=cluster.this_process() if distributed else cluster.Rank(0, 1),
                 examples=examples,
                 progress=not quiet,
                 **settings,

@@ -1,8 +1,8 @@
-"""A render that shows itself in a notebook while it is made."""
+"""Pictures in a notebook: several in a row, and a render that is shown while it is made."""
 
 import base64
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -10,30 +10,66 @@ from lightjax.pictures import encode, sheet
 from lightjax.result import Result
 
 _POINTS = 300
-"""Most points of the curve; longer courses are thinned."""
+"""Largest number of points of a curve; a longer course of values is thinned."""
+
+
+class Row:
+    """Pictures in a row with their captions, as HTML: the last line of a notebook cell shows it."""
+
+    def __init__(self, pictures: Sequence[np.ndarray], captions: Sequence[str]):
+        """Hold the pictures, `[H, W, 3 or 4]` each, and a caption for each."""
+        self._pictures, self._captions = pictures, captions
+
+    def _repr_html_(self) -> str:
+        cells = ""
+        for picture, caption in zip(self._pictures, self._captions, strict=True):
+            text = html.escape(caption)
+            cells += f'<td><img src="{_data(picture)}" alt="{text}"><br>{text}</td>'
+        return f"<table><tr>{cells}</tr></table>"
+
+
+def show(pictures: Result | Iterable[np.ndarray | Result], captions: Iterable[object] | None = None) -> Row:
+    """Show pictures in a row, in a notebook.
+
+    Example:
+      >>> lj.show([first, second], ["mixed4a:97", "mixed4b:3"])
+
+    Args:
+      pictures: Pictures `[H, W, 3 or 4]` in [0, 1], or results; the pictures of one result are shown one by one.
+      captions: A caption for each; by default the objectives of results, and nothing for other pictures.
+
+    Raises:
+      ValueError: If there are not as many captions as pictures.
+    """
+    given = list(pictures.images if isinstance(pictures, Result) else pictures)
+    names = [one.settings["objective"] if isinstance(one, Result) else "" for one in given]
+    names = names if captions is None else [str(caption) for caption in captions]
+    if len(names) != len(given):
+        raise ValueError(f"give one caption for each picture: got {len(names)} captions for {len(given)} pictures")
+    return Row([sheet(one.images) if isinstance(one, Result) else np.asarray(one) for one in given], names)
 
 
 def live(width: int = 320) -> Callable[[Result], None]:
-    """A callback that shows picture and objective in a notebook, in place of what it showed before.
+    """A callback that shows the picture and the objective in a notebook while a render is made.
 
         lj.visualize("mixed4a:97", callback=lj.live(), every=20)
 
-    Make a new one for each render. TorchLight's `plot_images=True` and `freq`.
+    Make a new one for each render. It does the job of TorchLight's `plot_images=True` and `freq`.
 
     Args:
-      width: Of the curve, and of the picture at most, in pixels on the screen.
+      width: Width of the curve, and largest width of the picture, in pixels on the screen.
 
     Raises:
       ImportError: If IPython is not installed.
-      RuntimeError: If this is no notebook.
+      RuntimeError: If it is called outside of a notebook.
     """
     try:
         from IPython.core.getipython import get_ipython
         from IPython.display import HTML, display
-    except ImportError as error:
-        raise ImportError("live() draws by IPython, which comes with Jupyter: pip install ipython") from error
+    except ImportError:
+        raise ImportError("live() needs IPython, which comes with Jupyter: pip install ipython") from None
     if getattr(get_ipython(), "kernel", None) is None:
-        raise RuntimeError("live() draws in a notebook, and this is none; a callback of your own can save pictures")
+        raise RuntimeError("live() works in a notebook only; elsewhere, a callback of your own can save pictures")
     handle = None
 
     def show(result: Result) -> None:
@@ -49,14 +85,19 @@ def live(width: int = 320) -> Callable[[Result], None]:
 
 def _page(result: Result, width: int) -> str:
     curve = _curve(result.values, width, width // 3)
-    picture = base64.b64encode(encode(sheet(result.images))).decode()
-    objective = html.escape(str(result.settings["objective"]))
+    objective = html.escape(f"{result.settings['objective']} of {result.model}")
     value = f": {result.values[-1]:.4g}" if len(result.values) else ""
     return (
         f'<div style="font: 12px sans-serif">'
-        f'<img src="data:image/png;base64,{picture}" style="max-width: {width}px" alt="{objective}">'
+        f'<img src="{_data(sheet(result.images), "PNG")}" style="max-width: {width}px" alt="{objective}">'
         f"<div>{objective} after {len(result.values)} steps{value}</div>{curve}</div>"
     )
+
+
+def _data(picture: np.ndarray, form: str | None = None) -> str:
+    """A picture as the source of an HTML image; by default JPEG, or PNG if it has opacity."""
+    form = form or ("JPEG" if picture.shape[-1] == 3 else "PNG")
+    return f"data:image/{form.lower()};base64,{base64.b64encode(encode(picture, form)).decode()}"
 
 
 def _curve(values: np.ndarray, width: int, height: int) -> str:

@@ -1,7 +1,7 @@
 """The optimization: one compiled program that makes any number of steps, for one job or for many.
 
-A step decodes the parameters, transforms the picture, runs the network, and lets an optax optimizer raise the objective.
-Its randomness depends only on the key and on the number of the step. So a render does not depend on where its loop is
+A step decodes the parameters, transforms the picture, runs the network, and lets an optax optimizer raise the
+objective. Its randomness depends only on the key and on the number of the step. So a render does not depend on where its loop is
 cut, and the host can stop between calls to show progress, take snapshots, or react to Ctrl-C.
 """
 
@@ -108,7 +108,7 @@ def advance(
 
 
 def lower(state: State, setup: Setup, objective: Objective, keys: Array, mesh: Mesh | None = None):
-    """The lowered program of `advance`: its `.compile()` knows memory and costs; operations and bytes count one step."""
+    """The lowered program of `advance`. Its `.compile()` knows memory and costs, which count one step."""
     return _advance.lower(state, setup, jax.tree.map(_strongly_typed, objective), keys, np.int32(1), mesh)
 
 

@@ -35,6 +35,7 @@ def bar(total: float, unit: str, show: bool, *, done: float = 0, decimals: int =
         warnings.simplefilter("ignore")  # tqdm warns in a notebook without ipywidgets, and shows text instead
         from tqdm.auto import tqdm
 
-    form = f"{{l_bar}}{{bar}}| {{n:.{decimals}f}}/{{total}} {unit}s [{{elapsed}}<{{remaining}}, {{rate_noinv_fmt}}{{postfix}}]"
+    counts = f"{{n:.{decimals}f}}/{{total}} {unit}s"
+    form = f"{{l_bar}}{{bar}}| {counts} [{{elapsed}}<{{remaining}}, {{rate_noinv_fmt}}{{postfix}}]"
     look = {"unit": f" {unit}s", "bar_format": form, "smoothing": 0.1, "dynamic_ncols": True}
     return tqdm(total=total, initial=done, disable=not show, **look)

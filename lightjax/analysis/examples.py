@@ -1,4 +1,4 @@
-"""Pictures of a data set that excite channels most, cut out around the position that does."""
+"""Photographs of a folder that excite channels most, cut out around the position with the largest activation."""
 
 import concurrent.futures
 import hashlib
@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from lightjax import objectives
-from lightjax.optimize import Model
+from lightjax import _checks, objectives
+from lightjax._structure import Model
 from lightjax.pictures import load_picture, save
+from lightjax.progress import bar
 
 BATCH = 16
 """Pictures that go through the network at a time."""
@@ -32,14 +33,14 @@ class _Best(NamedTuple):
     """The pictures that excite the channels of a layer most so far, best first, `[count, channels]` each.
 
     Attributes:
-      values: The largest activation anywhere in the picture; minus infinity where there is no picture yet.
+      values: The largest activation at any position of the picture; minus infinity where there is no picture yet.
       pictures: Number of the picture.
-      places: Where in the layer, counted along the rows.
+      positions: Position in the layer, counted along the rows.
     """
 
     values: np.ndarray
     pictures: np.ndarray
-    places: np.ndarray
+    positions: np.ndarray
 
 
 def find(
@@ -51,35 +52,34 @@ def find(
     size: int = 224,
     progress: bool = True,
 ) -> dict[tuple[str, int], list[dict]]:
-    """Find the pictures that excite each channel most, in one pass over a folder, and write the parts that do.
+    """Find the pictures that excite each channel most, in one pass over a folder, and write a crop of each.
 
-    The network sees the middle square of each picture, resized. A picture counts for a channel with its largest
-    activation at any position; among equals, the one whose path comes first counts more. What is written is a square as
-    large as the receptive field around that position, moved into the picture where it would stick out; it is all of
-    what the network saw if the field is larger than that, or if the model has no table of layers.
+    The network sees the middle square of each picture, resized. The value of a picture for a channel is the channel's
+    largest activation at any position; among equal values, the picture whose path comes first is preferred. The crop is
+    a square of the size of the receptive field around that position, moved so that it lies inside the picture. It is
+    the whole square if the field is larger, or if the model has no table of layers.
 
     Args:
-      model: A network as a function of images; a table `layers` as `InceptionV1` has it tells the receptive fields.
-      folder: Where to look for .jpg, .jpeg, .png and .webp files, also in folders within it.
-      channels: The channels of each layer to look for.
-      output: Folder for the crops, made if need be; no example is taken from it.
-      count: Pictures for each channel; it gets fewer if there are fewer.
-      size: Side in pixels of what the network sees.
+      model: A network as a function of images. The receptive fields are those of its table `layers`, if it has one.
+      folder: Folder of .jpg, .jpeg, .png and .webp files; folders inside it are searched too.
+      channels: The channels of each layer to find pictures for.
+      output: Folder for the crops, made if it does not exist. Pictures in it are not considered.
+      count: Number of pictures for each channel; fewer if the folder has fewer.
+      size: Side in pixels of the square that the network sees.
       progress: Whether to show a progress bar.
 
     Returns:
-      For each (layer, channel), best first: `{"file", "value", "source"}`, which are the crop's path relative to the
-      parent of `output`, the activation, and the picture's path relative to `folder`, with forward slashes.
+      For each (layer, channel) a list, best first, of `{"file", "value", "source"}`: the path of the crop relative to
+      the parent of `output`, the activation, and the path of the picture relative to `folder`, with forward slashes.
 
     Raises:
       ValueError: If the folder has no readable picture, a layer is unknown, or a number is wrong.
       IndexError: If a layer has no such channel.
       ArithmeticError: If an activation is infinite or not a number.
-      OSError: If the folder is not there, or a crop cannot be written.
+      OSError: If the folder does not exist, or a crop cannot be written.
     """
-    for name, number in (("count", count), ("size", size)):
-        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-            raise ValueError(f"{name} is a whole number from 1 on, not {number!r}")
+    _checks.whole(count, "count", least=1)
+    _checks.whole(size, "size", least=1)
     wanted = {layer: np.array(list(dict.fromkeys(indices)), np.int32) for layer, indices in channels.items() if indices}
     shapes = _shapes(model, wanted, size)
     folder, output = Path(folder), Path(output)
@@ -94,12 +94,12 @@ def find(
         images = np.zeros((BATCH, size, size, 3), np.float32)  # the last batch as large as the others: one compilation
         for image, picture in zip(images, (p for p in pictures if p is not None), strict=False):
             image[:] = picture
-        for layer, (values, places) in jax.device_get(excitations(images)).items():
-            values, places = values[: len(numbers)], places[: len(numbers)]
+        for layer, (values, positions) in jax.device_get(excitations(images)).items():
+            values, positions = values[: len(numbers)], positions[: len(numbers)]
             for number, finite in zip(numbers, np.isfinite(values).all(axis=1), strict=True):
                 if not finite:
                     raise ArithmeticError(f"{paths[number]} gives {layer} values that are infinite or not numbers")
-            best[layer] = _merge(best[layer], values, np.array(numbers, int), places)
+            best[layer] = _merge(best[layer], values, np.array(numbers, int), positions)
 
     if len(unreadable) == len(paths):
         raise ValueError(f"none of the {len(paths)} pictures in {folder} can be read")
@@ -143,7 +143,6 @@ def content(folder: Path, output: Path) -> str:
 
 def _batches(paths: list[Path], size: int, progress: bool) -> Iterator[tuple[int, list[np.ndarray | None]]]:
     """Pictures in batches, each with the number of its first; None for those that cannot be read."""
-    from tqdm.auto import tqdm
 
     def attempt(path: Path) -> np.ndarray | None:
         try:
@@ -153,16 +152,16 @@ def _batches(paths: list[Path], size: int, progress: bool) -> Iterator[tuple[int
 
     with (
         concurrent.futures.ThreadPoolExecutor() as pool,
-        tqdm(total=len(paths), disable=not progress, unit="picture", dynamic_ncols=True) as bar,
+        bar(len(paths), "picture", progress) as shown,
     ):
         for start in range(0, len(paths), BATCH):
             pictures = list(pool.map(attempt, paths[start : start + BATCH]))
             yield start, pictures
-            bar.update(len(pictures))
+            shown.update(len(pictures))
 
 
 def _excitations(model: Model, wanted: Mapping[str, np.ndarray]) -> Callable[[Array], dict[str, tuple[Array, Array]]]:
-    """From images to the largest activation of each channel, `[N, channels]`, and its place along the rows."""
+    """From images to the largest activation of each channel, `[N, channels]`, and its position along the rows."""
 
     def excitations(images: Array) -> dict[str, tuple[Array, Array]]:
         activations = model(images)
@@ -181,10 +180,10 @@ def _nothing(count: int, channels: int) -> _Best:
     return _Best(np.full(shape, -np.inf, np.float32), np.zeros(shape, int), np.zeros(shape, int))
 
 
-def _merge(best: _Best, values: np.ndarray, pictures: np.ndarray, places: np.ndarray) -> _Best:
-    """The best of what there was and of some more pictures, `[N, channels]`, which come after them in order."""
+def _merge(best: _Best, values: np.ndarray, pictures: np.ndarray, positions: np.ndarray) -> _Best:
+    """The best of `best` and of more pictures, `[N, channels]`, whose paths come later."""
     numbers = np.broadcast_to(pictures[:, None], values.shape)
-    both = [np.concatenate(parts) for parts in zip(best, (values, numbers, places), strict=True)]
+    both = [np.concatenate(parts) for parts in zip(best, (values, numbers, positions), strict=True)]
     order = np.argsort(-both[0], axis=0, kind="stable")[: len(best.values)]
     return _Best(*(np.take_along_axis(part, order, axis=0) for part in both))
 
@@ -199,7 +198,7 @@ def _write(
     output: Path,
     size: int,
 ) -> dict[tuple[str, int], list[dict]]:
-    """Cut the examples out, each picture read once more, and say what they are."""
+    """Read each chosen picture once more, write the crops, and describe them."""
     output.mkdir(parents=True, exist_ok=True)
     crops: dict[int, list[tuple[Path, tuple[slice, ...]]]] = {}
     found: dict[tuple[str, int], list[dict]] = {}
@@ -225,7 +224,7 @@ def _write(
 
 
 def _window(position: int, positions: int, side: int, size: int) -> slice:
-    """Pixels around one of the positions that share out a side of the picture, moved into it where they stick out."""
-    centre = (position + 0.5) * size / positions
-    start = min(max(round(centre - side / 2), 0), size - side)
+    """The pixels of a crop along one side, around one of `positions` equal parts, moved so that they lie inside."""
+    center = (position + 0.5) * size / positions
+    start = min(max(round(center - side / 2), 0), size - side)
     return slice(start, start + side)

@@ -1,4 +1,4 @@
-"""Which of many processes this is, on clusters that JAX knows."""
+"""Which process of a cluster this is, on the clusters that JAX knows."""
 
 import json
 import os
@@ -17,24 +17,24 @@ jax.distributed.shutdown()
 """
 
 
-class Place(NamedTuple):
-    """Which process this is, from 0 on, and how many there are."""
+class Rank(NamedTuple):
+    """Number of this process, from 0, and the number of all processes."""
 
     process: int
     processes: int
 
 
-def find() -> Place:
-    """Ask `jax.distributed` which process this is; it knows Slurm, Open MPI, Kubernetes and Cloud TPU.
+def this_process() -> Rank:
+    """Ask `jax.distributed` which process this is. It knows Slurm, Open MPI, Kubernetes and Cloud TPU.
 
-    The processes meet once, to learn their numbers, and never again. `jax.distributed` ends all of them soon after one
-    dies, which is right where they compute together, and wrong where each has work of its own. So it runs in a process
-    that lives no longer than the question. Where the cluster gives each process a GPU of its own, ours will use that.
+    The processes meet once, to learn their numbers, and never again. `jax.distributed` ends all processes soon after
+    one dies, which is wrong where each works alone. So it runs in a process that ends after this question. Where the
+    cluster gives each process its own GPU, this process will use that GPU.
 
     Raises:
-      ConnectionError: If no cluster is found, or not all of its processes come.
+      ConnectionError: If there is no cluster, or some of its processes do not come.
     """
-    # On the CPU, so that the accelerators stay free for us.
+    # On the CPU, so that the accelerators stay free for this process.
     environment = os.environ | {"JAX_PLATFORMS": "cpu"}
     asked = subprocess.run([sys.executable, "-c", _QUESTION], env=environment, capture_output=True, text=True)
     if asked.returncode:
@@ -44,4 +44,4 @@ def find() -> Place:
     if visible not in (None, "all"):
         jax.config.update("jax_cuda_visible_devices", visible)
         jax.config.update("jax_rocm_visible_devices", visible)
-    return Place(process, processes)
+    return Rank(process, processes)

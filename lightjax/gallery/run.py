@@ -3,7 +3,8 @@
 The folder is the only record. `manifest.json` says how everything is made and which pictures are made together;
 `LAYER/CHANNEL.png` is a picture, which carries its settings and the values of its objective. A file that exists is
 finished, because it is written whole or not at all. A batch with a missing file is rendered again by the same program,
-and no file holds a time or the name of a machine. So a run that was killed ends with the same bytes as one that was not.
+and no file holds a time or the name of a machine. So a run that was killed ends with the same bytes as one that was
+not.
 
 Processes share a folder through locks, which the operating system releases when a process ends. The processes do not
 communicate in any other way.
