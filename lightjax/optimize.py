@@ -1,8 +1,8 @@
 """The optimization: one compiled program that makes any number of steps, for one job or for many.
 
 A step decodes the parameters, transforms the picture, runs the network, and lets an optax optimizer raise the
-objective. Its randomness depends only on the key and on the number of the step. So a render does not depend on where its loop is
-cut, and the host can stop between calls to show progress, take snapshots, or react to Ctrl-C.
+objective. Its randomness depends only on the key and on the number of the step. So a render does not depend on where
+its loop is cut, and the host can stop between calls to show progress, take snapshots, or react to Ctrl-C.
 """
 
 from collections.abc import Callable

@@ -65,7 +65,7 @@ def test_every_transform_is_written_as_json_and_read_back(transform):
 
 
 def test_every_transform_of_the_library_is_in_the_table():
-    known = {name for name, kind in vars(transforms).items() if isinstance(kind, type) and hasattr(kind, "__call__")}
+    known = {name for name, kind in vars(transforms).items() if isinstance(kind, type) and kind.__module__ != "typing"}
     known -= {"Transform", "Move", "Between"}
     used = {word for text in map(repr, TRANSFORMS) for word in known if f"{word}(" in text}
     assert known - used <= {"Compose"} | used
@@ -134,7 +134,7 @@ def test_own_statistics_are_described_and_have_to_be_given_again():
     image = lj.image(16, basis=FourierPhases(statistics=own))
     settings = described(image=image, size=None)
     assert set(settings["image"]) == {"python"}
-    with pytest.raises(ValueError, match="give image=..."):
+    with pytest.raises(ValueError, match=r"give image=\.\.\."):
         lj.Recipe.read(settings, model=model)
     assert lj.Recipe.read(settings, model=model, image=image).image is image
 
