@@ -74,7 +74,7 @@ CompilationCache = Annotated[
     "  lightjax render mixed4a:97 -o dots.png --steps 512 --snapshots 64,256\n\n"
     "  lightjax render 'mixed4a:97 + mixed5a:143' --size 160x320 --seed 3\n\n"
     "  lightjax render mixed4a:97 --start photograph.jpg --steps 64\n\n"
-    '  lightjax render \'channel("mixed4b", 154, batch=0) - channel("mixed4b", 154, batch=1)\' --batch 2\n\n'
+    '  lightjax render "mixed4b:154[0] - mixed4b:154[1]" --batch 2\n\n'
     "  lightjax render --like dots.png --seed 4 -o other_dots.png"
 )
 def render(
@@ -397,7 +397,7 @@ def _settings_of(settings: dict, file: Path) -> dict:
 
 def _readable(objective: str) -> bool:
     """Whether an objective was written out whole, without functions or long arrays."""
-    from lightjax import parse
+    from lightjax.objectives import parse
 
     try:
         return bool(parse(objective))
