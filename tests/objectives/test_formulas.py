@@ -111,9 +111,7 @@ def variants(objective):
 def test_every_objective_compiles_once_for_all_its_numbers_and_maps_over_them():
     """One program for three variants of each; a batch by vmap; a term in a formula like any other."""
     several = [variants(one) for one in OBJECTIVES]
-    known = np.array(
-        jax.jit(lambda activations: [[one(activations) for one in group] for group in several])(SINGLE)
-    )
+    known = np.array(jax.jit(lambda activations: [[one(activations) for one in group] for group in several])(SINGLE))
     traces = []
 
     @jax.jit
