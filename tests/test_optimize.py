@@ -100,7 +100,7 @@ IMAGE = fourier_image(16, batch=2)
 TRANSFORM = compose(pad(2), jitter(2))
 ADAM = optax.adam(0.05)
 SGD = optax.sgd(1.0)
-GOAL = channel("b", 3) - 0.5 * neuron("a", 2, batch=1)
+GOAL = channel("b", 3) - 0.5 * neuron("a", 2)[1]
 decode = jax.jit(IMAGE.decode)
 SETTINGS = {"image": IMAGE, "transform": TRANSFORM, "optimizer": ADAM, "relu": None}
 
@@ -419,7 +419,7 @@ def test_all_is_well_up_to_the_step_that_fails(goal, optimizer, good, step):
 
 
 def test_each_lane_of_vmap_is_its_lone_render():
-    goals = channel("b", jnp.array([3, 0, 11])) - 0.5 * neuron("a", 2, batch=1)
+    goals = channel("b", jnp.array([3, 0, 11])) - 0.5 * neuron("a", 2)[1]
     axes = jax.tree.map(lambda leaf: 0 if np.ndim(leaf) else None, goals)
     keys = jax.random.split(KEY, 3)
     states = jax.vmap(lambda key: optimize.init(key, IMAGE, ADAM))(keys)
@@ -430,7 +430,7 @@ def test_each_lane_of_vmap_is_its_lone_render():
     lanes = jax.vmap(render, in_axes=(0, axes, 0))(states, goals, keys)
     for i, index in enumerate((3, 0, 11)):
         state, lane = jax.tree.map(lambda leaf, i=i: leaf[i], (states, lanes))
-        lone, values = run(state, [10], goal=channel("b", index) - 0.5 * neuron("a", 2, batch=1), key=keys[i])
+        lone, values = run(state, [10], goal=channel("b", index) - 0.5 * neuron("a", 2)[1], key=keys[i])
         assert int(lane.state.step) == 10
         np.testing.assert_allclose(lane.values[:10], values, rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(decode(lane.state.params), decode(lone.state.params), atol=1e-3)
@@ -546,9 +546,9 @@ class Blank:
         ),
         pytest.param({"objective": layer("c")}, ValueError, "unknown layer 'c'", id="layer"),
         pytest.param({"objective": layer("inputs")}, ValueError, "did you mean 'input'", id="nearest layer"),
-        pytest.param({"objective": channel("b", 20)}, IndexError, "from 0 to 19", id="channel"),
+        pytest.param({"objective": channel("b", 20)}, IndexError, "0 to 19", id="channel"),
         pytest.param({"objective": neuron("a", 0, (3, 9))}, IndexError, "no column of a .* 0 to 8", id="position"),
-        pytest.param({"objective": layer("a", batch=2)}, IndexError, "from 0 to 1", id="picture"),
+        pytest.param({"objective": layer("a")[2]}, IndexError, "picture 2 is out of range: this image has 2 pictures", id="picture"),
     ],
 )
 def test_check_refuses_what_does_not_fit_and_says_why(changes, error, message):
