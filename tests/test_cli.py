@@ -159,7 +159,7 @@ def test_like_refuses_other_weights_and_pictures_made_from_python(capsys, folder
     ("arguments", "words"),
     [
         ("render", "say what to render"),
-        ("render mixed3z:5", "did you mean 'mixed3a'"),
+        ("render mixed3z:5", "did you mean 'mixed3b'"),
         ("render mixed3a:256", "0 to 255"),
         ("render mixed3a:5 -o x.gif", ".png"),
         ("render mixed3a:5 -o nowhere/x.png", "there is no folder nowhere"),

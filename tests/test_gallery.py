@@ -549,7 +549,7 @@ def test_distributed_without_a_cluster_is_an_error(tmp_path, capsys):
     ("options", "told"),
     [
         (("conv2dO",), "did you mean 'conv2d0'"),
-        (("--channels", "0-999999"), "no channel of conv2d0 with index"),
+        (("--channels", "0-999999"), "is out of range: conv2d0 has 64 channels"),
         (("--channels", "9-3"), "channels are numbers and ranges, such as 0-63,97, not '9-3'"),
         (("--channels", ""), "channels are numbers and ranges"),
         (("--no-positive",), "there is nothing to render"),

@@ -374,7 +374,7 @@ def raises(exception, match, objective="layer1:3", **settings):
         raises(IndexError, "picture 1 is out of range", lj.channel("layer1", 0)[1]),
         raises(ValueError, "cannot read the objective", "layer1:"),
         raises(TypeError, "objective must be a string such as", 3),
-        raises(ValueError, "gives one real number", lambda a: a["layer1"]),
+        raises(ValueError, "must return one real number", lambda a: a["layer1"]),
         raises(ValueError, "steps and snapshots are whole numbers", steps=-1),
         raises(ValueError, "steps and snapshots are whole numbers", steps=2.5),
         raises(ValueError, "snapshot after 13 steps", snapshots=(13,)),
