@@ -8,7 +8,10 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 
 def whole(value: Any, what: str, *, least: int | None = None, most: int | None = None) -> int:
@@ -46,6 +49,49 @@ def number(
     if any(wrong):
         raise ValueError(f"{what} must be {_range(least, above, most)}, got {value}")
     return real
+
+
+def wholes(value: Any, what: str, *, least: int | None = None) -> Any:
+    """A whole number as an int, or several as an array. The values of a traced array are not checked.
+
+    Raises:
+      TypeError: If it is neither.
+      ValueError: If one is less than `least`.
+    """
+    try:
+        array = value if isinstance(value, jax.Array) else np.asarray(value)
+    except ValueError:  # lists of different lengths
+        array = np.zeros(0)
+    if not jnp.issubdtype(array.dtype, jnp.integer) or array.size == 0:
+        raise TypeError(f"{what} must be a whole number or a list of them, got {value!r:.200}")
+    if least is not None and not isinstance(array, Tracer) and np.min(array) < least:
+        raise ValueError(f"{what} must be {_range(least, None, None)}, got {np.min(array)}")
+    return int(array) if isinstance(array, np.ndarray) and array.ndim == 0 else array
+
+
+def numbers(
+    value: Any, what: str, *, least: float | None = None, above: float | None = None, most: float | None = None
+) -> Any:
+    """Finite real numbers as an array of floats. The values of a traced array are not checked.
+
+    Raises:
+      TypeError: If it is not a number or an array of numbers.
+      ValueError: If a number is not finite or out of range.
+    """
+    try:
+        array = value if isinstance(value, jax.Array) else np.asarray(value)
+    except ValueError:  # lists of different lengths
+        array = np.zeros(0)
+    floating = jnp.issubdtype(array.dtype, jnp.floating)
+    if not (floating or jnp.issubdtype(array.dtype, jnp.integer)) or array.size == 0:
+        raise TypeError(f"{what} must be a number or an array of numbers, got {value!r:.200}")
+    if not isinstance(array, Tracer):
+        real = np.ravel(array)
+        if not np.isfinite(real).all():
+            raise ValueError(f"{what} must be finite, got {real[~np.isfinite(real)][0]}")
+        for end in (np.min(real), np.max(real)):
+            number(end, what, least=least, above=above, most=most)
+    return array if floating else array.astype(float)
 
 
 def flag(value: Any, what: str) -> bool:

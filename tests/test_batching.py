@@ -246,8 +246,8 @@ def test_ctrl_c_yields_the_jobs_under_way_as_interrupted(monkeypatch):
 @pytest.mark.parametrize(
     ("exception", "match", "objectives", "settings"),
     [
-        (IndexError, "no channel of b with index 20", lj.channel("b", [3, 20]), {}),
-        (IndexError, "no channel of b with index 20", ["b:3", "b:20"], {}),
+        (IndexError, "channel 20 is out of range", lj.channel("b", [3, 20]), {}),
+        (IndexError, "channel 20 is out of range", ["b:3", "b:20"], {}),
         (ValueError, "did you mean 'input'", ["b:3", "inpu:20"], {}),
         (ValueError, "it has no arrays: channel", "b:3", {}),
         (ValueError, "its arrays have 2, 3 entries", lj.channel("b", [1, 2]) + lj.channel("b", [1, 2, 3]), {}),

@@ -1,44 +1,36 @@
-"""The algebra of objectives: the pytree, its operators, and what makes a constructor of a formula.
-
-An objective is lifted from a pure function of the activations. A primitive declares by its annotations what its
-arguments are: layers and options are structure, all else is leaves. From that follow the checks of its constructor, the
-pytree, and the string form that reads back.
-"""
+"""Objectives as pytrees: operators, pictures by index, how they print, and their check against shapes."""
 
 import ast
-import difflib
-import functools
-import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Concatenate, Literal, NamedTuple, ParamSpec
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.core import Tracer
-from jax.typing import ArrayLike
 
-from lightjax.objectives import text as grammar
-
-Activations = Mapping[str, Array]
-P = ParamSpec("P")
+from lightjax import _checks
+from lightjax.objectives import select, text
+from lightjax.objectives.select import Activations
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, repr=False, eq=False)
 class Objective:
-    """A scalar function of named activations, to be maximised; `+ - * / **` and unary `-` combine it with others.
+    """A scalar function of named activations, to be maximized.
 
-    Build one with `channel`, `neuron`, `direction` and so on, with `parse`, or, from any function of the activations,
-    with `objective`.
+    Build one with `channel`, `neuron`, `direction` and so on, with `parse`, or with `objective` from any function of
+    the activations. `+ - * / **` and unary `-` combine objectives with each other and with numbers. An index chooses
+    pictures of a batch: `channel("mixed4b", 154)[0]` looks at picture 0 alone, `[[0, 2]]` at two pictures. Without an
+    index an objective is the mean over all pictures. Objectives are pytrees, and can be pickled and copied.
 
     Attributes:
       fn: The formula, `fn(activations, *layers, *leaves, *options) -> scalar`.
-      layers: Names of the activations it reads: structure.
-      leaves: What else it depends on: arrays, numbers, other objectives.
-      options: Names and functions that choose between formulas, such as reductions: structure.
+      layers: Names of the activations it reads: static.
+      leaves: Arrays, numbers and objectives it depends on: traced.
+      options: Names and functions that choose between formulas, such as reductions: static.
     """
 
     fn: Callable[..., Array] = field(metadata={"static": True})
@@ -46,11 +38,26 @@ class Objective:
     leaves: tuple[Any, ...] = ()
     options: tuple[Any, ...] = field(default=(), metadata={"static": True})
 
-    __array_ufunc__ = None  # so that NumPy leaves `array * objective` to us
+    __array_ufunc__ = None  # NumPy leaves `array * objective` to us
+    __iter__ = None  # without a length, Python would call `__getitem__` for ever
 
     def __call__(self, activations: Activations) -> Array:
         """The value for some activations, a scalar."""
         return self.fn(activations, *self.layers, *self.leaves, *self.options)
+
+    def __getitem__(self, pictures: Any) -> "Objective":
+        """The same objective of some of the pictures.
+
+        Args:
+          pictures: Number of a picture, at least 0, or a list of numbers. They count the pictures that this objective
+            looks at: `x[[0, 2]][1]` looks at picture 2.
+
+        Raises:
+          TypeError: If `pictures` is something else, such as a slice.
+        """
+        if isinstance(pictures, tuple):
+            raise TypeError(f"picture must be a whole number or a list of them, got {pictures!r}")
+        return Objective(_of_pictures, (), (_checks.wholes(pictures, "picture"), self))
 
     def __add__(self, other):
         return _combine(_add, self, other)
@@ -89,53 +96,69 @@ class Objective:
         return ast.unparse(_expression(self))
 
 
-class Primitive(NamedTuple):
-    """A kind of objective: what makes one, and the names of its layers, leaves and options in this order."""
+def check(objective: Objective, activations: Mapping[str, jax.ShapeDtypeStruct]) -> None:
+    """Check an objective against the shapes of the activations it will see, before anything is compiled.
 
-    constructor: Callable[..., Objective]
-    names: tuple[str, ...]
-
-
-PRIMITIVES: dict[Callable[..., Array], Primitive] = {}
-"""The kinds of objectives, by the function `Objective.fn` that computes their values."""
-
-
-def primitive(formula: Callable[Concatenate[Activations, P], Array]) -> Callable[P, Objective]:
-    """Make the constructor of objectives that compute a formula.
-
-    Args:
-      formula: A function of the activations and of arguments annotated as `Layer`, `Channel`, `Batch`, `Numbers` ... or
-        another `Annotated` type that holds an `Argument`. Its docstring becomes that of the constructor.
-
-    Returns:
-      A function of these arguments that checks them and returns an `Objective`. `parse` knows it by its name.
+    Raises:
+      ValueError: If it names an unknown layer, or does not return one real number.
+      IndexError: If a channel, position or picture is out of range.
     """
-    signature = inspect.signature(formula)
-    parameters = list(signature.parameters.values())[1:]
-    arguments: dict[str, Argument] = {p.name: p.annotation.__metadata__[0] for p in parameters}
-    groups = {kind: [n for n, a in arguments.items() if a.kind == kind] for kind in ("layers", "leaves", "options")}
-    names = [name for group in groups.values() for name in group]
-    bare = [p.replace(annotation=p.empty) for p in parameters]  # the annotations are for us, and long
-    signature = signature.replace(parameters=bare, return_annotation=Objective)
+    value = jax.eval_shape(lambda a: objective(_Named(a)), dict(activations))
+    jax.eval_shape(lambda o, a: o(_Named(a)), objective, dict(activations))  # as it will be compiled: all leaves traced
+    if not isinstance(value, jax.ShapeDtypeStruct) or value.shape or not jnp.issubdtype(value.dtype, jnp.floating):
+        raise ValueError(f"an objective must return one real number, but {objective!r} returns {value!r}")
 
-    def evaluate(activations: Activations, *values: Any) -> Array:
-        return formula(activations, **dict(zip(names, values, strict=True)))  # type: ignore[call-arg]
 
-    @functools.wraps(formula)
-    def constructor(*args: P.args, **kwargs: P.kwargs) -> Objective:
-        try:
-            given = signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise TypeError(f"{formula.__name__}(): {error}") from None
-        given.apply_defaults()
-        for name, value in given.arguments.items():
-            if value is not None or signature.parameters[name].default is not None:
-                given.arguments[name] = arguments[name].check(value, arguments[name].what or name)
-        return Objective(evaluate, *(tuple(given.arguments[name] for name in group) for group in groups.values()))
+class _Named(dict):
+    """Activations that know the nearest name of an unknown layer, also for functions that read them directly."""
 
-    constructor.__signature__ = signature  # type: ignore[attr-defined]
-    PRIMITIVES[evaluate] = Primitive(constructor, tuple(names))
-    return constructor
+    def __missing__(self, name: str):
+        _checks.one_of(name, self, "layer")
+
+
+# Pictures by index.
+
+
+def _of_pictures(activations: Activations, pictures, objective: Objective) -> Array:
+    return objective(_Pictures(activations, pictures))
+
+
+class _Pictures(Mapping):
+    """Activations of some of the pictures, in every layer."""
+
+    def __init__(self, activations: Activations, pictures: Any):
+        if isinstance(activations, _Pictures):  # in x[[0, 2]][1] the index 1 counts among the pictures [0, 2]
+            pictures = _among(pictures, activations.pictures)
+            activations = activations.activations
+        self.activations, self.pictures = activations, pictures
+
+    def __getitem__(self, layer: str) -> Array:
+        x = self.activations[layer]
+        if x.ndim == 0:
+            raise ValueError(f"{layer} has no axis of pictures: it is one number")
+        return select.take(x, self.pictures, 0, "picture", select.IMAGE)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.activations)
+
+    def __len__(self) -> int:
+        return len(self.activations)
+
+    def __contains__(self, layer: object) -> bool:
+        return layer in self.activations
+
+    def get(self, layer: str, default: Any = None) -> Any:
+        return self[layer] if layer in self else default  # noqa: SIM401
+
+
+def _among(pictures: Any, index: Any) -> Any:
+    """Some entries of a list of pictures. It stays concrete if both are, so that its range can be checked."""
+    if isinstance(index, Tracer) or isinstance(pictures, Tracer):
+        pictures, index = jnp.ravel(pictures), jnp.ravel(index)
+        inside = (index >= 0) & (index < len(pictures))
+        return jnp.where(inside, pictures[jnp.where(inside, index, 0)], -1)
+    select.check_range(index, np.size(pictures), "picture", "this selection")
+    return np.ravel(pictures)[np.ravel(index)]
 
 
 # Operators.
@@ -173,14 +196,25 @@ def _combine(fn: Callable[..., Array], a, b):
     terms = []
     for term in (a, b):
         if isinstance(term, int | float | np.number) and not isinstance(term, bool):
-            if not np.isfinite(term):
-                raise ValueError(f"objectives are combined with finite numbers, not with {term!r}")
-            term = float(term)  # so that 2 and 2.5 share a compilation
+            term = _checks.number(term, "a number combined with an objective")  # a float: 2 and 2.5 share a compilation
         elif not isinstance(term, Objective) and not (hasattr(term, "shape") and hasattr(term, "dtype")):
             return NotImplemented
         terms.append(term)
     return Objective(fn, (), tuple(terms))
 
+
+# How objectives print.
+
+
+class Primitive(NamedTuple):
+    """A kind of objective: its constructor, and the names of its layers, leaves and options in this order."""
+
+    constructor: Callable[..., Objective]
+    names: tuple[str, ...]
+
+
+PRIMITIVES: dict[Callable[..., Array], Primitive] = {}
+"""The kinds of objectives, by the function `Objective.fn` that computes their values."""
 
 _OPERATORS: dict[Callable[..., Array], ast.operator] = {
     _add: ast.Add(),
@@ -192,145 +226,18 @@ _OPERATORS: dict[Callable[..., Array], ast.operator] = {
 
 
 def _expression(term) -> ast.expr:
-    """An objective or a number as the Python expression that makes it."""
+    """The Python expression that makes an objective or a number."""
     if not isinstance(term, Objective):
-        return grammar.constant(term)
+        return text.constant(term)
     if term.fn in _OPERATORS:
         left, right = map(_expression, term.leaves)
         return ast.BinOp(left, _OPERATORS[term.fn], right)
     if term.fn is _neg:
         return ast.UnaryOp(ast.USub(), _expression(term.leaves[0]))
+    if term.fn is _of_pictures:
+        pictures, objective = term.leaves
+        return ast.Subscript(_expression(objective), text.constant(pictures))
     if term.fn in PRIMITIVES:
         constructor, names = PRIMITIVES[term.fn]
-        return grammar.call(constructor, dict(zip(names, (*term.layers, *term.leaves, *term.options), strict=True)))
-    return ast.Call(ast.Name("objective"), [grammar.constant(term.fn)], [])
-
-
-# What arguments there are, and how they are checked.
-
-
-class Argument(NamedTuple):
-    """What an argument is to an objective.
-
-    Attributes:
-      kind: Which part of the `Objective` it goes to.
-      check: `check(value, what)` returns the value as it is kept, or raises an error that says what it should be.
-      what: What to call it in errors; None for its own name.
-    """
-
-    kind: Literal["layers", "leaves", "options"]
-    check: Callable[[Any, str], Any]
-    what: str | None = None
-
-
-def one_of(name, known: Iterable[str], what: str) -> str:
-    """A name that must be known.
-
-    Raises:
-      ValueError: If it is not; the message has the nearest one, or all of them.
-    """
-    if not isinstance(name, str) or name not in known:
-        close = difflib.get_close_matches(str(name), known, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(map(repr, known))}"
-        raise ValueError(f"unknown {what} {name!r}; {hint}")
-    return name
-
-
-def indices(value, what: str):
-    """A whole number, or several as an array.
-
-    Raises:
-      TypeError: If there is anything else.
-    """
-    array = value if isinstance(value, jax.Array) else np.asarray(value)
-    if not jnp.issubdtype(array.dtype, jnp.integer) or array.size == 0:
-        raise TypeError(f"a {what} is a whole number or a list of them, not {value!r}")
-    return int(value) if isinstance(array, np.ndarray) and array.ndim == 0 else array
-
-
-def _name(layer, _: str) -> str:
-    if not isinstance(layer, str) or not layer:
-        raise TypeError(f"a layer is named by a string such as 'mixed4a', not by {layer!r}")
-    return layer
-
-
-def _label(label, what: str):
-    return label if isinstance(label, str) and label.strip() else indices(label, what)
-
-
-def _place(position, what: str):
-    if not isinstance(position, tuple | list):
-        return indices(position, what)
-    if len(position) != 2:
-        raise ValueError(f"a position is (row, column), or one number that counts along the rows, not {position!r}")
-    return indices(position[0], "row"), indices(position[1], "column")
-
-
-def _numbers(value, what: str):
-    """Finite real numbers as an array of floats."""
-    try:
-        array = value if isinstance(value, jax.Array) else np.asarray(value)
-        real = jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)
-    except ValueError:  # lists of different lengths
-        array, real = np.zeros(0), False
-    if not real or array.size == 0:
-        raise TypeError(f"{what} is a number or an array of them, not {value!r:.200}")
-    if not isinstance(array, Tracer) and not np.isfinite(array).all():
-        raise ValueError(f"{what} has entries that are not finite")
-    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
-
-
-def _picture(value, what: str):
-    """Numbers in [0, 1]."""
-    array = _numbers(value, what)
-    if not isinstance(array, Tracer) and not (np.min(array) >= 0 and np.max(array) <= 1):
-        raise ValueError(f"{what} is a picture, with values in [0, 1]; divide those of files by 255")
-    return array
-
-
-def _number(value, what: str, allowed: Callable = np.isfinite, which: str = "that is finite"):
-    """A real number, or an array of them for as many objectives."""
-    number = _numbers(value, what)
-    if not isinstance(number, Tracer) and not np.all(allowed(number)):
-        raise ValueError(f"{what} is a number {which}, not {value!r}")
-    return float(number) if isinstance(number, np.ndarray) and number.ndim == 0 else number
-
-
-def _power(value, what: str):
-    return _number(value, what, lambda number: number >= 0, "from 0 on")
-
-
-def _positive(value, what: str):
-    return _number(value, what, lambda number: number > 0, "above 0")
-
-
-def _width(value, what: str):
-    width = indices(value, what)
-    if not isinstance(width, Tracer) and np.min(width) < 1:
-        raise ValueError(f"{what} is a whole number from 1 on, not {value!r}")
-    return width
-
-
-def _flag(value, what: str) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"{what} is True or False, not {value!r}")
-    return value
-
-
-Some = ArrayLike | Sequence[Any]
-
-Layer = Annotated[str, Argument("layers", _name)]
-Channel = Annotated[Some, Argument("leaves", indices, "channel")]
-Rows = Annotated[Some | None, Argument("leaves", indices, "row")]
-Columns = Annotated[Some | None, Argument("leaves", indices, "column")]
-Batch = Annotated[Some | None, Argument("leaves", indices, "batch")]
-Position = Annotated[Some | None, Argument("leaves", _place)]
-"""(row, column), or one number that counts along the rows; None for the centre."""
-Label = Annotated[str | Some, Argument("leaves", _label, "class")]
-Numbers = Annotated[Some, Argument("leaves", _numbers)]
-Picture = Annotated[Some, Argument("leaves", _picture)]
-Number = Annotated[ArrayLike, Argument("leaves", _number)]
-Power = Annotated[ArrayLike, Argument("leaves", _power)]
-Positive = Annotated[ArrayLike, Argument("leaves", _positive)]
-Width = Annotated[ArrayLike, Argument("leaves", _width)]
-Flag = Annotated[bool, Argument("options", _flag)]
+        return text.call(constructor, dict(zip(names, (*term.layers, *term.leaves, *term.options), strict=True)))
+    return ast.Call(ast.Name("objective"), [text.constant(term.fn)], [])

@@ -1,6 +1,7 @@
-"""The string form of objectives: "layer:channel" terms, arithmetic, and calls, read and written as Python expressions.
+"""The string form of objectives: short terms such as "mixed4a:97", arithmetic, calls and indices, in and out.
 
-Nothing is ever executed but arithmetic and the functions that the caller names.
+Strings are read and written as Python expressions. Reading one performs arithmetic and calls the functions that the
+caller names; nothing else is executed. This module does not know what an objective is.
 """
 
 import ast
@@ -15,14 +16,15 @@ import numpy as np
 from jax.core import Tracer
 
 LAYER = r"[A-Za-z_][\w./]*"
-"""What the name of a layer looks like."""
+"""Pattern of the name of a layer."""
 
 _FORM = (
     "write a layer ('mixed4a'), a channel ('mixed4a:97'), or arithmetic of such terms with spaces around its operators "
     "('mixed4a:97 - mixed4b:3')"
 )
 _QUOTED = r"""'[^']*'|"[^"]*\""""
-_TERM = re.compile(rf"""{_QUOTED}|(?<![\w:.])({LAYER}):([^\s:+*/()'"]+)(?::([^\s:+*/()'"]+))?""")
+_NUMBER = r"""[^\s:+*/()\[\]'"]+"""
+_TERM = re.compile(rf"""{_QUOTED}|(?<![\w:.])({LAYER})(?::({_NUMBER})(?::({_NUMBER}))?|(?=\[))""")
 _OMITTED = re.compile(rf"{_QUOTED}|(<[^<>]*>)")
 _OPERATIONS: dict[type, Callable] = {
     ast.Add: operator.add,
@@ -32,11 +34,16 @@ _OPERATIONS: dict[type, Callable] = {
     ast.Pow: operator.pow,
 }
 _LONGEST = 16
-"""Most numbers, other than whole ones, that are written out."""
+"""Largest array of floats that is written out."""
 
 
 def read(text: str, functions: Mapping[str, Callable]) -> Any:
-    """The value of a string, with `functions` to call; "layer", "channel" and "neuron" make its short terms.
+    """Evaluate a string.
+
+    Args:
+      text: A Python expression that may hold the short terms "layer", "layer:channel" and "layer:channel:position".
+      functions: The functions that it may call, by name. Those called "layer", "channel" and "neuron" make the short
+        terms. What functions return may be indexed.
 
     Raises:
       ValueError: If the text has another form.
@@ -56,12 +63,12 @@ def read(text: str, functions: Mapping[str, Callable]) -> Any:
 
 
 def no_layer(text: str) -> ValueError:
-    """The error about a text that is an expression, but of no objective."""
+    """The error for an expression that is a number or a string and not an objective."""
     return ValueError(f"cannot read the objective {text!r} (it names no layer); {_FORM}")
 
 
 def call(constructor: Callable, values: Mapping[str, Any]) -> ast.expr:
-    """A call of a function with these values for its parameters; those at their defaults are left out."""
+    """A call of a function with these values for its parameters; values equal to a default are left out."""
     positional: list[ast.expr] = []
     keywords: list[ast.keyword] = []
     some_left_out = False
@@ -77,7 +84,10 @@ def call(constructor: Callable, values: Mapping[str, Any]) -> ast.expr:
 
 
 def constant(value: Any) -> ast.expr:
-    """A number, string, list, array or function; a long array and a function have a short form that is not read."""
+    """A number, string, list, array or function as an expression.
+
+    Functions and long arrays of floats are abbreviated, such as "<[3, 7] array>"; `read` refuses these.
+    """
     if isinstance(value, tuple):
         return ast.Tuple([constant(item) for item in value])
     if isinstance(value, list):
@@ -96,22 +106,24 @@ def constant(value: Any) -> ast.expr:
 
 
 def omitted(what: str) -> ast.expr:
-    """What stands for something that is not written out."""
+    """The abbreviation of a value that is not written out."""
     return ast.Name(f"<{what}>")
 
 
 def _plain(value: Any) -> Any:
-    """A number of any library as Python's own."""
+    """A NumPy or JAX number as a Python number; anything else as it is."""
     if isinstance(value, np.generic | np.ndarray | jax.Array) and np.ndim(value) == 0 and not isinstance(value, Tracer):
         return np.asarray(value).item()
     return value
 
 
 def _spell_out(match: re.Match) -> str:
-    """A term as the call that it stands for."""
+    """A short term as the call that it stands for."""
     name, channels, position = match.groups()
     if name is None:  # a quoted string
         return match[0]
+    if channels is None:  # a layer in front of an index
+        return f"layer({name!r})"
     if bounds := re.fullmatch(r"(\d+)-(\d+)", channels):
         first, last = int(bounds[1]), int(bounds[2])
         if last < first:
@@ -123,13 +135,13 @@ def _spell_out(match: re.Match) -> str:
         index = [int(c) for c in channels.split(",")] if "," in channels else int(channels)
     else:
         raise ValueError(
-            f"{channels!r} is no channel of {name!r}; write a number, a list '97,143' or a range '90-99', and spaces "
-            "around the operators of arithmetic"
+            f"channel of {name!r} must be a number, a list such as 97,143 or a range such as 90-99, got {channels!r}; "
+            "put spaces around the operators of arithmetic"
         )
     if position is None:
         return f"channel({name!r}, {index!r})"
     if not position.isdecimal():
-        raise ValueError(f"{position!r} is no position in {name!r}; write one number, counted along the rows")
+        raise ValueError(f"position in {name!r} must be one number, counted along the rows, got {position!r}")
     return f"neuron({name!r}, {index!r}, {int(position)})"
 
 
@@ -150,6 +162,10 @@ def _evaluate(node: ast.expr, functions: Mapping[str, Callable]) -> Any:
             numbers = all(isinstance(operand, int | float) for operand in operands)
             if type(op) is not ast.Pow or not numbers:  # a power of numbers could be endless
                 return _OPERATIONS[type(op)](*operands)
+        case ast.Subscript(value=indexed, slice=index):
+            value = _evaluate(indexed, functions)
+            if not isinstance(value, int | float | str | list | tuple | None):
+                return value[_evaluate(index, functions)]
         case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords) if name in functions:
             named = {keyword.arg: _evaluate(keyword.value, functions) for keyword in keywords}
             if None not in named:

@@ -1,0 +1,118 @@
+"""Strings and functions become objectives, and names of classes become indices."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array
+from jax.core import Tracer
+
+from lightjax import labels
+from lightjax.objectives import text as expressions
+from lightjax.objectives.base import PRIMITIVES, Objective
+from lightjax.objectives.select import Activations
+from lightjax.objectives.units import class_logit
+
+
+def objective(fn: Callable[..., Array], *leaves: Any) -> Objective:
+    """Make an objective from any function of the activations.
+
+    Args:
+      fn: `fn(activations, *leaves) -> scalar`. Define it once: a function that is made anew is compiled anew.
+      *leaves: Arrays, numbers or objectives that are passed to it; other values do not compile again.
+
+    Example:
+      >>> contrast = objective(lambda activations: activations["mixed4a"].std())
+
+    Raises:
+      TypeError: If `fn` is not a function.
+    """
+    if not callable(fn):
+        raise TypeError(f"fn must be a function of the activations, got {fn!r:.200}")
+    return Objective(fn, (), leaves)
+
+
+def parse(text: str) -> Objective:
+    """Read an objective from its string form.
+
+    The short terms are TorchLight's: `layer`, `layer:channel` and `layer:channel:position`. The channel may be a list
+    ("97,143") or a range ("90-99", both ends included). The position counts along the rows. Names of layers may have
+    dots and slashes. Terms may be indexed and combined by arithmetic, with spaces around `-` and `/`, and the functions
+    of this package may be called. `str(objective)` reads back, unless the objective depends on a function or on an
+    array that is too long to write out.
+
+    Example:
+      >>> parse("mixed4a:97 - 0.5 * mixed4b:3")
+      channel('mixed4a', 97) - 0.5 * channel('mixed4b', 3)
+      >>> parse("mixed4b:154[0] - mixed4b:154[1]")
+      channel('mixed4b', 154)[0] - channel('mixed4b', 154)[1]
+      >>> parse("class_logit('golden retriever') - 0.25 * total_variation()")
+      class_logit('golden retriever') - 0.25 * total_variation()
+
+    Raises:
+      TypeError: If it is not a string.
+      ValueError: If the text has another form.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"text must be a string such as 'mixed4a:97', got {text!r:.200}")
+    result = expressions.read(text, {one.constructor.__name__: one.constructor for one in PRIMITIVES.values()})
+    if not isinstance(result, Objective):
+        raise expressions.no_layer(text)
+    return result
+
+
+def as_objective(value: "str | Objective | Callable[[Activations], Array]") -> Objective:
+    """Make an objective from its string form or a function of the activations; an objective stays the same.
+
+    Raises:
+      TypeError: If it is something else.
+    """
+    if isinstance(value, Objective):
+        return value
+    if isinstance(value, str):
+        return parse(value)
+    if callable(value):
+        return objective(value)
+    several = "; for several objectives, each with its own picture, call visualize_many" * isinstance(
+        value, list | tuple
+    )
+    raise TypeError(
+        "objective must be a string such as 'mixed4a:97', an Objective or a function of the activations, "
+        f"got {value!r:.200}{several}"
+    )
+
+
+def resolve(objective: Objective, model: Any) -> Objective:
+    """Replace the names of classes by their indices among the logits of a model.
+
+    Args:
+      objective: May hold `class_logit` terms anywhere.
+      model: A network. If classes are given by name, it needs an attribute `class_names`: the names of the classes in
+        the order of the logits, as networks of `load_model` have.
+
+    Returns:
+      The objective with indices.
+
+    Raises:
+      ValueError: If the model has no names, if no class or several classes have the name, or if an index belongs to a
+        logit that stands for no class.
+    """
+    names = getattr(model, "class_names", ())
+
+    def is_class(term) -> bool:
+        return isinstance(term, Objective) and term.fn in PRIMITIVES and PRIMITIVES[term.fn].constructor is class_logit
+
+    def with_index(term):
+        if not is_class(term):
+            return term
+        label, *others = term.leaves
+        if isinstance(label, str):
+            label = labels.find(label, names)
+        elif not isinstance(label, Tracer):
+            for index in np.ravel(label):
+                labels.check(int(index), names)
+        return replace(term, leaves=(label, *others))
+
+    return jax.tree.map(with_index, objective, is_leaf=is_class)
