@@ -123,9 +123,10 @@ def one_of(value: Any, known: Iterable[str], what: str) -> str:
 def hint(name: str, known: Iterable[str]) -> str:
     """What an error about an unknown name says about the known ones: the nearest, or all of them."""
     known = list(known)
-    close = difflib.get_close_matches(name, known, 1)
-    if close:
-        return f"did you mean {close[0]!r}?"
+    likeness = {one: difflib.SequenceMatcher(None, name, one).ratio() for one in known}
+    closest = max(likeness, key=lambda one: likeness[one], default="")  # of equals, the first
+    if likeness.get(closest, 0) > 0.6:
+        return f"did you mean {closest!r}?"
     return f"known are {', '.join(map(repr, known))}" if known else "none is known"
 
 
