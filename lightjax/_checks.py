@@ -94,6 +94,19 @@ def numbers(
     return array if floating else array.astype(float)
 
 
+def height_and_width(value: Any, what: str = "size", *, least: int = 1) -> tuple[int, int]:
+    """A size in pixels, one number for a square or (height, width), as a pair.
+
+    Raises:
+      TypeError: If it is not one or two whole numbers.
+      ValueError: If a number is too small, or there are not one or two.
+    """
+    pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    if len(pair) != 2:
+        raise ValueError(f"{what} must be one number of pixels or a pair (height, width), got {value!r:.200}")
+    return whole(pair[0], what, least=least), whole(pair[1], what, least=least)
+
+
 def flag(value: Any, what: str) -> bool:
     """True or False.
 
@@ -118,6 +131,12 @@ def one_of(value: Any, known: Iterable[str], what: str) -> str:
     if value not in known:
         raise ValueError(f"unknown {what} {value!r}; {hint(value, known)}")
     return value
+
+
+def keep(instance: Any, **fields: Any) -> None:
+    """Set fields of a frozen dataclass to their checked values, in its `__post_init__`."""
+    for name, value in fields.items():
+        object.__setattr__(instance, name, value)
 
 
 def hint(name: str, known: Iterable[str]) -> str:

@@ -308,12 +308,13 @@ def statistics(
     size: Annotated[int, typer.Option(help="Side of the square that each picture is cut to, in pixels.")] = 128,
     credit: Annotated[str, typer.Option(help="Source and licence of the pictures, kept in the file.")] = "",
 ) -> None:
-    """Measure the colours and the spectrum of a folder of pictures, for maco_image and for colour=..."""
+    """Measure the colors and the spectrum of a folder of pictures, for MACO images and for colors."""
     from lightjax.images import statistics
+    from lightjax.pictures import find_pictures
 
     if not output.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {output.parent} to write {output.name} to")
-    pictures = statistics.find_pictures(folder)
+    pictures = find_pictures(folder)
     measured = statistics.measure(pictures, size)
     notes = {"pictures": str(len(pictures)), "size": str(size), "credit": credit}
     statistics.write(output, measured, notes)

@@ -53,6 +53,25 @@ def load_picture(path: str | os.PathLike, size: int | tuple[int, int] | None = N
     return np.asarray(picture, np.float32) / 255
 
 
+def find_pictures(folder: str | os.PathLike) -> list[Path]:
+    """All pictures (.png, .jpg, .jpeg, .webp) in a folder and the folders in it, in the order of their paths.
+
+    Files and folders whose names begin with a dot are left out.
+
+    Raises:
+      NotADirectoryError: If there is no such folder.
+      ValueError: If there are no pictures in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise NotADirectoryError(f"there is no folder {folder}")
+    files = (file for file in folder.rglob("*") if file.suffix.lower() in FORMATS and file.is_file())
+    found = sorted(file for file in files if not any(p.startswith(".") for p in file.relative_to(folder).parts))
+    if not found:
+        raise ValueError(f"there are no pictures ({', '.join(FORMATS)}) in {folder}")
+    return found
+
+
 def to_bytes(image: np.ndarray) -> np.ndarray:
     """A picture `[H, W, 3 or 4]` in [0, 1] as `uint8`, rounded to the nearest grey level.
 

@@ -221,7 +221,7 @@ class Recipe:
                 name, source_here = known["model"].partition("@")[0], given["model"].source
                 raise ValueError(f"{file} was made with {known['model']}, but here {name} is {source_here}")
         if size is not None:
-            height, width = images.height_and_width(size)
+            height, width = _checks.height_and_width(size)
             given["image"] = dataclasses.replace(given["image"], height=height, width=width)
         if batch is not None:
             given["image"] = dataclasses.replace(given["image"], batch=_checks.whole(batch, "batch", least=1))

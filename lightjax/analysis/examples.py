@@ -15,14 +15,11 @@ from jax import Array
 
 from lightjax import _checks, objectives
 from lightjax._structure import Model
-from lightjax.pictures import load_picture, save
+from lightjax.pictures import find_pictures, load_picture, save
 from lightjax.progress import bar
 
 BATCH = 16
 """Pictures that go through the network at a time."""
-
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
-"""How the names of pictures end."""
 
 
 _NAMED = 5
@@ -120,19 +117,13 @@ def _shapes(model: Model, wanted: Mapping[str, np.ndarray], size: int) -> dict[s
 
 
 def pictures_in(folder: Path, output: Path) -> list[Path]:
-    """The pictures in a folder, but for those in `output`, in the order of their names.
+    """The pictures in a folder, except those in `output`, in the order of their paths.
 
     Raises:
-      ValueError: If there are none.
       NotADirectoryError: If there is no such folder.
+      ValueError: If there are no pictures in it.
     """
-    if not folder.is_dir():
-        raise NotADirectoryError(f"there is no folder {folder} to take examples from")
-    inside = [path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file()]
-    paths = sorted(path for path in inside if output.resolve() not in path.resolve().parents)
-    if not paths:
-        raise ValueError(f"there are no pictures in {folder}: none of its files ends in {', '.join(ENDINGS)}")
-    return paths
+    return [path for path in find_pictures(folder) if output.resolve() not in path.resolve().parents]
 
 
 def content(folder: Path, output: Path) -> str:

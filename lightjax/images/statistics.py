@@ -1,6 +1,6 @@
-"""What natural pictures have in common: how their colours vary together, and how much of each wave they hold.
+"""Statistics of natural pictures: how their colors vary together, and how strong each wave is in them.
 
-Both are measured from a folder of pictures, by `measure` or `lightjax statistics FOLDER`. Those of Caltech-101 come
+`measure` or `lightjax statistics FOLDER` measures both from a folder of pictures. The statistics of Caltech-101 come
 with lightjax under the name "caltech101".
 """
 
@@ -17,8 +17,8 @@ import safetensors.numpy
 from jax import Array
 from safetensors import SafetensorError
 
-from lightjax import _files
-from lightjax.pictures import FORMATS, load_picture
+from lightjax import _checks, _files
+from lightjax.pictures import load_picture
 
 SHIPPED = ("caltech101",)
 """Names of the statistics that come with lightjax."""
@@ -26,27 +26,27 @@ SHIPPED = ("caltech101",)
 Matrix = tuple[tuple[float, ...], ...]
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["spectrum"], meta_fields=["colour"])
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["spectrum"], meta_fields=["color"])
 @dataclasses.dataclass(frozen=True, eq=False)
 class Statistics:
-    """Colours and spectrum of a collection of pictures.
+    """Colors and spectrum of a collection of pictures.
 
     Attributes:
-      colour: Turns decorrelated colours into red, green and blue, `[3, 3]`: a square root of the covariance of colours,
+      color: Turns decorrelated colors into red, green and blue, `[3, 3]`: a square root of the covariance of colors,
         whose largest column has norm 1. The first column, by far the largest, is brightness.
-      spectrum: Mean magnitude of each wave in these decorrelated colours, times its frequency, `[3, R, C]`. Rows are
+      spectrum: Mean magnitude of each wave in these decorrelated colors, times its frequency, `[3, R, C]`. Rows are
         vertical frequencies from -1/2 to 1/2 cycles per pixel, columns horizontal ones from 0 to 1/2.
     """
 
-    colour: Matrix
+    color: Matrix
     spectrum: Array | np.ndarray
 
     def amplitude(self, height: int, width: int) -> Array | np.ndarray:
         """Mean magnitude of each wave of a picture of any size, up to a factor: `[3, H, W // 2 + 1]`, 0 for the mean.
 
-        The product of magnitude and frequency changes little from wave to wave, so that is what is interpolated, at the
-        frequencies of this size. (Others resize the magnitudes themselves as if they were a picture, which shifts every
-        wave by a part of a row.)
+        The product of magnitude and frequency changes little from wave to wave, so this product is interpolated, at the
+        frequencies of this size. (Resizing the magnitudes themselves like a picture, as other libraries do, shifts
+        every wave by a part of a row.)
         """
         vertical, horizontal = np.fft.fftfreq(height), np.fft.rfftfreq(width)
         rows = _between((vertical + 0.5) * (self.spectrum.shape[1] - 1), self.spectrum.shape[1])
@@ -61,24 +61,24 @@ class Statistics:
 
 
 def measure(pictures: Sequence[str | os.PathLike], size: int = 128) -> Statistics:
-    """Measure colours and spectrum of some pictures.
+    """Measure the colors and the spectrum of pictures.
 
-    Every picture is scaled and cropped to a square. Before its transform it loses its mean and fades to the edges (Hann
-    window); otherwise the step from one edge to the opposite one would show as a cross in the spectrum.
+    Every picture is scaled and cropped to a square. Before its Fourier transform its mean is subtracted and it fades to
+    the edges (Hann window); otherwise the step from one edge to the opposite one would show as a cross in the spectrum.
 
     Args:
       pictures: Files of pictures; each is read twice.
-      size: Side of the square in pixels, an even number.
+      size: Side of the square in pixels, an even number of at least 8.
 
     Raises:
-      ValueError: If there are none, the size is wrong, a file is not a picture, or their colours do not vary.
+      ValueError: If there are no pictures, the size is wrong, a file is not a picture, or their colors do not vary.
     """
-    if not isinstance(size, int) or isinstance(size, bool) or size < 8 or size % 2:
-        raise ValueError(f"size is an even number of pixels from 8 on, not {size!r}")
+    if _checks.whole(size, "size", least=8) % 2:
+        raise ValueError(f"size must be an even number, got {size}")
     if not pictures:
         raise ValueError("statistics need at least one picture")
-    colour = _colour(_squares(pictures, size, "colours"))
-    to_planes = np.linalg.inv(colour).T
+    color = _color(_squares(pictures, size, "colors"))
+    to_planes = np.linalg.inv(color).T
     window = np.hanning(size + 1)[:-1]
     window = window[:, None] * window
     total = np.zeros((size, size // 2 + 1, 3))
@@ -90,23 +90,7 @@ def measure(pictures: Sequence[str | os.PathLike], size: int = 128) -> Statistic
     flat[0, 0] = (flat[1, 0] + flat[0, 1]) / 2
     flat = np.moveaxis(np.fft.fftshift(flat, axes=0), -1, 0)
     flat = np.concatenate([flat, flat[:, :1]], axis=1)  # -1/2 and 1/2 are the same wave
-    return Statistics(_nested(colour), (flat / flat.mean()).astype(np.float16))
-
-
-def find_pictures(folder: str | os.PathLike) -> list[Path]:
-    """All pictures (.jpg, .jpeg, .png, .webp) in a folder and the folders in it, in order of their names.
-
-    Raises:
-      NotADirectoryError: If it is no folder.
-      ValueError: If there are none.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is not a folder")
-    found = sorted(f for f in folder.rglob("*") if f.suffix.lower() in FORMATS and not f.name.startswith("."))
-    if not found:
-        raise ValueError(f"there is no picture ({', '.join(FORMATS)}) in {folder}")
-    return found
+    return Statistics(_nested(color), (flat / flat.mean()).astype(np.float16))
 
 
 def write(path: str | os.PathLike, statistics: Statistics, notes: dict[str, str] | None = None) -> None:
@@ -115,17 +99,17 @@ def write(path: str | os.PathLike, statistics: Statistics, notes: dict[str, str]
     Args:
       path: The file.
       statistics: What to write; the spectrum in half precision.
-      notes: What else to say about them, such as the source of the pictures.
+      notes: More to keep in the file, such as the source of the pictures.
     """
     tensors = {
-        "colour": np.array(statistics.colour, np.float32),
+        "colour": np.array(statistics.color, np.float32),
         "spectrum": np.array(statistics.spectrum, np.float16, order="C"),  # safetensors writes the memory as it lies
     }
     _files.write_atomically(path, safetensors.numpy.save(tensors, {"format": "lightjax statistics", **(notes or {})}))
 
 
-def read(source: str | os.PathLike) -> Statistics:
-    """Statistics by name ("caltech101") or from a file that `write` wrote.
+def load_statistics(source: str | os.PathLike) -> Statistics:
+    """Load statistics by name ("caltech101") or from a file that `lightjax statistics` wrote.
 
     Raises:
       FileNotFoundError: If there is no such name or file.
@@ -134,7 +118,9 @@ def read(source: str | os.PathLike) -> Statistics:
     if source in SHIPPED:
         return _shipped(str(source))
     if not Path(source).is_file():
-        raise FileNotFoundError(f"no statistics {str(source)!r}: neither a file nor {', '.join(map(repr, SHIPPED))}")
+        raise FileNotFoundError(
+            f"there are no statistics {str(source)!r}: give a file, or {', '.join(map(repr, SHIPPED))}"
+        )
     return _read(Path(source))
 
 
@@ -146,21 +132,21 @@ def _shipped(name: str) -> Statistics:
 def _read(path: Path) -> Statistics:
     try:
         tensors = safetensors.numpy.load_file(path)
-        colour, spectrum = tensors["colour"], tensors["spectrum"]
+        color, spectrum = tensors["colour"], tensors["spectrum"]
     except (SafetensorError, KeyError) as error:
-        raise ValueError(f"{path} is not a file of statistics, as `lightjax statistics` writes them") from error
-    if colour.shape != (3, 3) or spectrum.ndim != 3 or len(spectrum) != 3 or not np.isfinite(spectrum).all():
+        raise ValueError(f"{path} is not a file of statistics that `lightjax statistics` wrote") from error
+    if color.shape != (3, 3) or spectrum.ndim != 3 or len(spectrum) != 3 or not np.isfinite(spectrum).all():
         raise ValueError(f"{path} is not a file of statistics: its arrays have the wrong shape or values")
-    return Statistics(_nested(colour), spectrum)
+    return Statistics(_nested(color), spectrum)
 
 
 def _between(at: np.ndarray, count: int) -> np.ndarray:
-    """Weights of linear interpolation at places from 0 to count - 1, `[places, count]`."""
+    """Weights of linear interpolation at positions from 0 to count - 1, `[positions, count]`."""
     return np.maximum(0, 1 - np.abs(at[:, None] - np.arange(count))).astype(np.float32)
 
 
-def _colour(pictures: Iterable[np.ndarray]) -> np.ndarray:
-    """A square root of the covariance of the colours of all pixels, its largest column scaled to norm 1."""
+def _color(pictures: Iterable[np.ndarray]) -> np.ndarray:
+    """A square root of the covariance of the colors of all pixels, its largest column scaled to norm 1."""
     count, total, products = 0, np.zeros(3), np.zeros((3, 3))
     for picture in pictures:
         pixels = picture.reshape(-1, 3)
@@ -168,7 +154,7 @@ def _colour(pictures: Iterable[np.ndarray]) -> np.ndarray:
     mean = total / count
     variances, axes = np.linalg.eigh(products / count - np.outer(mean, mean))
     if variances[0] <= 1e-8 * max(variances[-1], 1e-8):
-        raise ValueError("these pictures hold too few colours to decorrelate them; are they all grey?")
+        raise ValueError("these pictures have too few colors to decorrelate them: are they all gray?")
     root = (axes * np.sqrt(variances))[:, ::-1]
     return root * np.where(root[0] < 0, -1, 1) / np.sqrt(variances[-1])
 

@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from lightjax import _checks
 from lightjax import images as pictures
 from lightjax import ops
 from lightjax.images import Size
@@ -84,7 +85,7 @@ def crop_or_pad(size: Size) -> "CropOrPad":
     Raises:
       ValueError: If it is no size.
     """
-    return CropOrPad(*pictures.height_and_width(size))
+    return CropOrPad(*_checks.height_and_width(size))
 
 
 def jitter(pixels: int) -> "Jitter":
@@ -169,7 +170,7 @@ def random_crop(
       Fel et al., "Unlocking Feature Visualization for Deeper Networks with MAgnitude Constrained Optimization", 2023;
       numbers as in Xplique.
     """
-    height, width = pictures.height_and_width(size)
+    height, width = _checks.height_and_width(size)
     sides = between(0.05, 0.5) if sides is None else _choices(sides)
     if not all(0 < s <= 1 for s in _ends(sides)):
         raise ValueError(f"sides of a box are fractions in (0, 1], at least one, not {sides!r}")
@@ -249,7 +250,7 @@ def collapse_alpha(
       Mordvintsev et al., "Differentiable Image Parameterizations", Distill, 2018. Lucid, `collapse_alpha_random`: sd
       0.5 and decay 1 (its notebook on transparency: 0.2 and 1.5).
     """
-    pictures.fourier_image(1, sd=sd, decay=decay)  # checks them
+
     if colour is None:
         return CollapseAlpha(None, float(sd), float(decay))
     values = tuple(float(c) for c in np.broadcast_to(colour, 3)) if np.shape(colour) in ((), (3,)) else ()
@@ -539,7 +540,7 @@ class CollapseAlpha:
         if channels != 4:
             raise ValueError(f"opacity is the fourth channel of images, but these have {channels}")
         if self.colour is None:
-            noise = pictures.fourier_image((height, width), batch=number, sd=self.sd, decay=self.decay)
+            noise = pictures.image((height, width), batch=number, basis=pictures.Fourier(self.sd, self.decay))
             background = noise.decode(noise.init(key))
         else:
             background = jnp.array(self.colour, images.dtype)

@@ -1,0 +1,70 @@
+"""What an image parameterization and a basis are, and how random parameters are drawn."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+Size = int | tuple[int, int]
+"""Pixels: one number for a square, or (height, width)."""
+
+Shape = tuple[int, int, int, int]
+
+
+class Image(Protocol):
+    """The two functions of an image parameterization.
+
+    An image must be hashable, or a pytree whose arrays are data and whose other leaves are hashable. To start from
+    given pictures it also needs `encode(pictures) -> params`, the inverse of `decode`.
+    """
+
+    def init(self, key: Array) -> Any:
+        """Draw the parameters of N pictures from a key."""
+        ...
+
+    def decode(self, params: Any) -> Array:
+        """The pictures `[N, H, W, 3 or 4]` in [0, 1] that the parameters stand for."""
+        ...
+
+
+class Basis(Protocol):
+    """Parameters of planes `[N, H, W, C]` of any real values.
+
+    A basis that has an inverse also offers `encode(planes)`. A basis may have an attribute `color`, the colors of
+    `image` for it unless others are given; without it they are "lucid".
+    """
+
+    def init(self, key: Array, shape: Shape) -> Any:
+        """Draw the parameters of planes of a shape. Those of picture i must not depend on N."""
+        ...
+
+    def decode(self, params: Any, shape: Shape) -> Array:
+        """The planes, `[N, H, W, C]`."""
+        ...
+
+
+def inverse(thing: Image | Basis) -> Callable[[Array], Any]:
+    """The `encode` of an image or a basis.
+
+    Raises:
+      ValueError: If it has none.
+    """
+    encode = getattr(thing, "encode", None)
+    if encode is None:
+        raise ValueError(
+            f"{type(thing).__name__} cannot start from a picture: it has no `encode`, the inverse of decode"
+        )
+    return encode
+
+
+def normal(key: Array, shape: tuple[int, ...]) -> Array:
+    """Random numbers `[N, ...]` from the standard normal distribution, drawn as by `draw`."""
+    return draw(jax.random.normal, key, shape)
+
+
+def draw(distribution: Callable, key: Array, shape: tuple[int, ...]) -> Array:
+    """Random numbers `[N, ...]`. Row i is drawn from a key of its own number, so that it is the same for every N."""
+    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(shape[0]))
+    return jax.vmap(lambda k: distribution(k, shape[1:], jnp.float32))(keys)

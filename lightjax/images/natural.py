@@ -1,0 +1,249 @@
+"""From planes to pictures: colors, a squash into [0, 1], and opacity; and starting from given pictures."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from lightjax import _checks, ops
+from lightjax.images import statistics
+from lightjax.images.base import Basis, Image, Shape, Size, inverse
+from lightjax.images.bases import Fourier
+from lightjax.images.statistics import Matrix
+
+Color = str | Sequence[Sequence[float]]
+
+# Square root of the covariance of colors in natural images (ImageNet), from Lucid's `param/color.py`, scaled so that
+# its largest column has norm 1.
+_COLOR = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]])
+COLOR_CORRELATION = _COLOR / np.linalg.norm(_COLOR, axis=0).max()
+"""Turns decorrelated colors into red, green and blue: `rgb = COLOR_CORRELATION @ decorrelated`, `[3, 3]`."""
+
+GRAY_LEVEL = 1 / 255
+"""The step between neighboring values of a picture in a file."""
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["basis"],
+    meta_fields=["height", "width", "batch", "color", "squash", "alpha"],
+)
+@dataclasses.dataclass(frozen=True)
+class NaturalImage:
+    """Pictures over a basis: its planes, given colors and squashed into [0, 1]. `image` makes one.
+
+    Attributes:
+      height: Pixels.
+      width: Pixels.
+      batch: Number of pictures, which one objective optimizes together.
+      basis: Parameters of the planes.
+      color: Turns the planes into red, green and blue (see `image`).
+      squash: Brings the values into [0, 1] (see `image`).
+      alpha: Whether the last plane, through a sigmoid, is the opacity.
+    """
+
+    height: int
+    width: int
+    batch: int
+    basis: Basis
+    color: str | Matrix
+    squash: str
+    alpha: bool
+
+    def __post_init__(self):
+        """Check the settings. The basis may be a placeholder of JAX here."""
+        _checks.keep(
+            self,
+            height=_checks.whole(self.height, "height", least=1),
+            width=_checks.whole(self.width, "width", least=1),
+            batch=_checks.whole(self.batch, "batch", least=1),
+            color=_checked_color(self.color),
+            squash=_checks.one_of(self.squash, SQUASHES, "squash"),
+            alpha=_checks.flag(self.alpha, "alpha"),
+        )
+
+    def init(self, key: Array) -> Any:
+        """Draw parameters; those of picture i are the same for every batch."""
+        return self.basis.init(key, self._shape())
+
+    def decode(self, params: Any) -> Array:
+        """The pictures `[N, H, W, 3]` in [0, 1], or `[N, H, W, 4]` with their opacity."""
+        planes = self.basis.decode(params, self._shape())
+        matrix = color_matrix(self.color)
+        colors = matrix.shape[1]
+        rgb = _SQUASHES[self.squash].forward(_times(planes[..., :colors], matrix))
+        if not self.alpha:
+            return rgb
+        return jnp.concatenate([rgb, jax.nn.sigmoid(planes[..., colors:])], axis=-1)
+
+    def encode(self, pictures: Array) -> Any:
+        """Parameters of given pictures, `[N, H, W, 3]`, or `[N, H, W, 4]` with alpha, in [0, 1].
+
+        Decoded, they are the same to within a gray level, as far as the settings can show them: a gray image has no
+        colors, and "min_max" always reaches black and white.
+
+        Raises:
+          ValueError: If the basis has no inverse.
+        """
+        planes = _times(_SQUASHES[self.squash].inverse(pictures[..., :3]), np.linalg.pinv(color_matrix(self.color)))
+        if self.alpha:
+            planes = jnp.concatenate([planes, _logit(pictures[..., 3:])], axis=-1)
+        return inverse(self.basis)(planes)
+
+    def _shape(self) -> Shape:
+        return self.batch, self.height, self.width, color_matrix(self.color).shape[1] + self.alpha
+
+
+def image(
+    size: Size = 224,
+    *,
+    basis: Basis = Fourier(),  # noqa: B008  (frozen)
+    batch: int = 1,
+    color: Color | None = None,
+    squash: str = "sigmoid",
+    alpha: bool = False,
+) -> NaturalImage:
+    """A parameterization of pictures. Every basis goes with every color space, every squash, and opacity.
+
+    Example:
+      >>> image((160, 224), basis=Laplacian(levels=5), batch=2, color="caltech101")
+
+    Args:
+      size: Pixels, one number for a square or (height, width).
+      basis: Parameters of the planes: `Fourier`, `Pixels`, `Laplacian`, `FourierPhases` (MACO), `Cppn`, `Shared`, or
+        your own (see `Basis`).
+      batch: Number of pictures that one objective optimizes together.
+      color: Turns the planes into red, green and blue. "lucid": the square root of the covariance of colors in ImageNet
+        (`COLOR_CORRELATION`); "caltech101": the same in Caltech-101; "rgb": the planes are red, green and blue; "gray":
+        one plane is all three; or a matrix `[3, planes]` of your own (`load_statistics(file).color`). By default
+        "lucid", or the basis's own: "rgb" for `Cppn`, the colors of its statistics for `FourierPhases`.
+      squash: Brings the values into [0, 1]. "sigmoid"; "clamp": adds 1/2 (Lucid adds the mean color of ImageNet) and
+        clamps, with a gradient that brings saturated values back (`ops.clamp`); "min_max": each picture is scaled to
+        reach 0 and 1; "norm": each picture is divided by its largest magnitude if that is above 1, then moved from
+        [-1, 1] to [0, 1]. TorchLight's `min_max` and `norm` scale by the extremes of the whole batch, so that its
+        pictures depend on each other. TorchLight's `clamp` adds nothing, so that half of its first values are black.
+      alpha: Whether the pictures have a fourth channel, their opacity.
+
+    Raises:
+      TypeError, ValueError: If a setting is wrong.
+    """
+    height, width = _checks.height_and_width(size)
+    if not callable(getattr(basis, "init", None)) or not callable(getattr(basis, "decode", None)):
+        raise TypeError(f"basis must have functions init and decode, such as Fourier() has, got {basis!r}")
+    color = getattr(basis, "color", "lucid") if color is None else color
+    return NaturalImage(height, width, batch, basis, color, squash, alpha)  # type: ignore[arg-type]
+
+
+def color_matrix(color: str | Matrix) -> np.ndarray:
+    """The matrix of a color space: `rgb = matrix @ planes`, `[3, planes]` (see `image`)."""
+    if not isinstance(color, str):
+        return np.array(color, np.float32)
+    if color in statistics.SHIPPED:
+        return np.array(statistics.load_statistics(color).color, np.float32)
+    return _COLORS[color].astype(np.float32)
+
+
+_COLORS = {"lucid": COLOR_CORRELATION, "rgb": np.eye(3), "gray": np.ones((3, 1))}
+
+
+def _checked_color(color: Any) -> str | Matrix:
+    if isinstance(color, str):
+        return _checks.one_of(color, (*_COLORS, *statistics.SHIPPED), "color")
+    try:
+        matrix = np.asarray(color, np.float64)
+    except (TypeError, ValueError):
+        matrix = np.zeros(0)
+    if matrix.ndim != 2 or len(matrix) != 3 or matrix.size not in (3, 6, 9) or not np.isfinite(matrix).all():
+        raise ValueError(
+            f"color must be a name or a matrix [3, planes] of finite numbers with 1 to 3 planes, got {color!r:.200}"
+        )
+    return tuple(tuple(map(float, row)) for row in matrix.reshape(3, -1).tolist())
+
+
+class _Squash(NamedTuple):
+    forward: Callable[[Array], Array]
+    inverse: Callable[[Array], Array]
+
+
+def _min_max(t: Array) -> Array:
+    low, high = t.min(axis=(-3, -2, -1), keepdims=True), t.max(axis=(-3, -2, -1), keepdims=True)
+    return ops.clamp((t - low) / jnp.where(high > low, high - low, 1))  # XLA's division may overshoot by a bit
+
+
+def _norm(t: Array) -> Array:
+    return ops.clamp((t / jnp.maximum(jnp.abs(t).max(axis=(-3, -2, -1), keepdims=True), 1) + 1) / 2)
+
+
+def _logit(p: Array) -> Array:
+    """The inverse of the sigmoid. Black and white, which it never reaches, become nearly so: the same in a file."""
+    return jax.scipy.special.logit(jnp.clip(p, 0.4 * GRAY_LEVEL, 1 - 0.4 * GRAY_LEVEL))
+
+
+_SQUASHES: Mapping[str, _Squash] = MappingProxyType(
+    {
+        "sigmoid": _Squash(jax.nn.sigmoid, _logit),
+        "clamp": _Squash(lambda t: ops.clamp(t + 0.5), lambda p: p - 0.5),
+        "min_max": _Squash(_min_max, lambda p: p),
+        "norm": _Squash(_norm, lambda p: 2 * p - 1),
+    }
+)
+SQUASHES = tuple(_SQUASHES)
+"""Names of the ways to bring values into [0, 1] (see `image`)."""
+
+
+def check_start(image: Image, pictures: ArrayLike, shape: Shape) -> np.ndarray:
+    """Check that an image can start from pictures, and give them the shape of the image.
+
+    Args:
+      image: The parameterization.
+      pictures: `[H, W, 3 or 4]` for every picture of the batch, or `[N, H, W, 3 or 4]`, in [0, 1].
+      shape: Shape of what the image decodes to.
+
+    Returns:
+      The pictures, float32 of that shape; opaque where the image has opacity and they have none.
+
+    Raises:
+      ValueError: If they have another size or other values, or the image cannot show them to within a gray level.
+    """
+    pictures = np.asarray(pictures)
+    number, height, width, channels = shape
+    if pictures.ndim not in (3, 4) or pictures.shape[-1] not in (3, 4):
+        raise ValueError(f"start must be [H, W, 3 or 4] or [N, H, W, 3 or 4], got {list(pictures.shape)}")
+    if pictures.shape[-3:-1] != (height, width):
+        given = "x".join(map(str, pictures.shape[-3:-1]))
+        raise ValueError(
+            f"start must be {height}x{width} pixels like the image, got {given}: "
+            f"load_picture(file, size=({height}, {width})) reads a picture to fit, or give the image that size"
+        )
+    if pictures.ndim == 4 and len(pictures) not in (1, number):
+        raise ValueError(f"start must be 1 picture or {number} like the image, got {len(pictures)}")
+    if pictures.dtype == np.uint8 or not ((pictures >= 0) & (pictures <= 1)).all():
+        raise ValueError("start must have values in [0, 1]: divide those of files by 255")
+    pictures = pictures.astype(np.float32)
+    if pictures.shape[-1] > channels:
+        raise ValueError("start has opacity, so the image must have it too: use alpha=True")
+    if pictures.shape[-1] < channels:
+        pictures = np.concatenate([pictures, np.ones_like(pictures[..., :1])], axis=-1)
+    pictures = np.broadcast_to(pictures, shape)
+    shown = np.asarray(image.decode(inverse(image)(jnp.asarray(pictures))))
+    off = np.abs(shown - pictures).max() * 255
+    if not off <= 1:
+        raise ValueError(
+            f"{image!r} cannot show the picture to start from: it would be off by up to {off:.0f} gray levels "
+            "(a gray image has no colors, and min_max always reaches black and white)"
+        )
+    return pictures
+
+
+def _times(planes: Array, matrix: np.ndarray) -> Array:
+    """`matrix @ plane` at every pixel, `[..., planes]` to `[..., rows]`, as sums, which XLA fuses with what follows."""
+    planes = jnp.moveaxis(planes, -1, 0)
+    rows = [sum(float(weight) * plane for weight, plane in zip(row, planes, strict=True)) for row in matrix]
+    return jnp.stack(rows, axis=-1)
