@@ -1,4 +1,4 @@
-"""Image parameterisations: from parameters to pictures, against NumPy and PyTorch."""
+"""Image parameterizations: from parameters to pictures, against NumPy and PyTorch."""
 
 import dataclasses
 import functools
@@ -7,46 +7,63 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lightjax as lj
 from lightjax import images, ops
 from lightjax.images import (
-    COLOUR_CORRELATION,
-    cppn_image,
-    fourier_image,
-    height_and_width,
-    laplacian_image,
-    maco_image,
-    pixel_image,
-    shared,
+    COLOR_CORRELATION,
+    SQUASHES,
+    Cppn,
+    Fourier,
+    FourierPhases,
+    Laplacian,
+    NaturalImage,
+    Pixels,
+    Shared,
+    Statistics,
+    image,
+    load_statistics,
 )
-from lightjax.images import statistics as natural
 from lightjax.pictures import load_picture
 
-# Lucid's square root of the covariance of ImageNet's colours, over the norm of its largest column.
-COLOURS = [
+# Lucid's square root of the covariance of ImageNet's colors, over the norm of its largest column.
+COLORS = [
     [0.56282854, 0.19482528, 0.04329450],
     [0.58447580, 0.00000000, -0.10823626],
     [0.58447580, -0.19482528, 0.06494176],
 ]
 
 
-def shared_image(size=224, *, sd=0.01, **settings):
+def over(make):
+    """A function that makes an image over a basis, from settings of both."""
+
+    @functools.wraps(make)
+    def factory(size=224, *, batch=1, color=None, squash="sigmoid", alpha=False, **settings):
+        return image(size, basis=make(**settings), batch=batch, color=color, squash=squash, alpha=alpha)
+
+    return factory
+
+
+fourier_image, pixel_image, laplacian_image = over(Fourier), over(Pixels), over(Laplacian)
+maco_image, cppn_image = over(FourierPhases), over(Cppn)
+
+
+@over
+def shared_image(sd=0.01):
     """A common part of all pictures, and two coarser ones."""
-    return shared(fourier_image(size, sd=sd, **settings), [(1, 2), (1, 4), (1, 16)], sd=sd)
+    return Shared(Fourier(sd), [(1, 2), (1, 4), (1, 16)], sd=sd)
 
 
-def small_cppn(size=224, **settings):
+@over
+def small_cppn(layers=2, channels=5):
     """A network that compiles quickly."""
-    return cppn_image(size, **{"layers": 2, "channels": 5} | settings)
+    return Cppn(layers=layers, channels=channels)
 
 
 WITH_SD = [pytest.param(f, id=f.__name__) for f in (fourier_image, pixel_image, laplacian_image, shared_image)]
 FACTORIES = [*WITH_SD, *(pytest.param(f, id=f.__name__) for f in (small_cppn, maco_image))]
-SQUASHES = ("sigmoid", "clamp", "min_max", "norm")
 SIZES = [(8, 8), (7, 9), (8, 9), (9, 6), (1, 1), (1, 6), (5, 1)]
 KEY = jax.random.key(0)
 
@@ -77,41 +94,43 @@ def decode(image, params):
     return np.asarray(jax.jit(image.decode)(params))
 
 
-def uncoloured(image, params):
-    """What goes into the sigmoid of an image without colour correlation, float64."""
+def uncolored(image, params):
+    """What goes into the sigmoid of an image without color correlation, float64."""
     rgb = decode(image, params).astype(np.float64)
     return np.log(rgb / (1 - rgb))
 
 
-def test_colour_matrix_has_lucids_constants():
-    np.testing.assert_allclose(COLOUR_CORRELATION, COLOURS, rtol=0, atol=1e-7)
+def test_color_matrix_has_lucids_constants():
+    np.testing.assert_allclose(COLOR_CORRELATION, COLORS, rtol=0, atol=1e-7)
 
 
-@pytest.mark.parametrize("decay", [1.0, 0.5, 1.5], ids="decay {}".format)
-@pytest.mark.parametrize("colour", ["lucid", "rgb"])
-@pytest.mark.parametrize("size", SIZES, ids=size_id)
-def test_fourier_image_is_the_recoloured_inverse_transform_of_scaled_coefficients(size, colour, decay):
-    image = fourier_image(size, batch=2, decay=decay, colour=colour)
+@pytest.mark.parametrize(
+    ("size", "color", "decay"),
+    [*((size, "lucid", 1.0) for size in SIZES), ((7, 9), "rgb", 1.0), ((8, 9), "rgb", 0.5), ((9, 6), "lucid", 1.5)],
+    ids=str,
+)
+def test_fourier_image_is_the_recolored_inverse_transform_of_scaled_coefficients(size, color, decay):
+    image = fourier_image(size, batch=2, decay=decay, color=color)
     params = some_params(image)
     real, imaginary = params.astype(np.float64)
     spectrum = (real + 1j * imaginary) * scale(*size, decay)
     waves = np.fft.irfft2(spectrum, s=size, norm="ortho") / 4
-    colours = np.einsum("rc,nchw->nhwr", COLOURS if colour == "lucid" else np.eye(3), waves)
-    np.testing.assert_allclose(decode(image, params), sigmoid(colours), atol=3e-6)
+    colors = np.einsum("rc,nchw->nhwr", COLORS if color == "lucid" else np.eye(3), waves)
+    np.testing.assert_allclose(decode(image, params), sigmoid(colors), atol=3e-6)
 
 
 @pytest.mark.parametrize(("row", "column"), [(0, 1), (3, 0), (2, 3), (7, 5)])
 def test_one_fourier_coefficient_is_one_wave(row, column):
     height, width = 10, 13
-    image = fourier_image((height, width), colour="rgb")
+    image = fourier_image((height, width), color="rgb")
     shape = (2, 1, 3, height, width // 2 + 1)
     real, imaginary = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     real[0, 0, 1, row, column] = imaginary[1, 0, 1, row, column] = 1
     phase = 2 * np.pi * (row * np.arange(height)[:, None] / height + column * np.arange(width) / width)
     # A wave stands for itself and its complex conjugate, except in column 0, where both have a coefficient.
     amplitude = (1 if column == 0 else 2) * scale(height, width)[row, column] / np.sqrt(height * width) / 4
-    np.testing.assert_allclose(uncoloured(image, real)[0, ..., 1], amplitude * np.cos(phase), atol=1e-5)
-    np.testing.assert_allclose(uncoloured(image, imaginary)[0, ..., 1], -amplitude * np.sin(phase), atol=1e-5)
+    np.testing.assert_allclose(uncolored(image, real)[0, ..., 1], amplitude * np.cos(phase), atol=1e-5)
+    np.testing.assert_allclose(uncolored(image, imaginary)[0, ..., 1], -amplitude * np.sin(phase), atol=1e-5)
     assert (decode(image, real)[..., [0, 2]] == 0.5).all()
 
 
@@ -126,7 +145,7 @@ def test_fourier_image_and_its_gradient_agree_with_torch(size):
     theirs = torch.tensor(params, requires_grad=True)
     spectrum = torch.complex(theirs[0], theirs[1]) * torch.tensor(scale(*size), dtype=torch.float32)
     waves = torch.fft.irfftn(spectrum, s=size, dim=(-2, -1), norm="ortho") / 4
-    expected = torch.sigmoid(waves.permute(0, 2, 3, 1) @ torch.tensor(COLOURS).T)
+    expected = torch.sigmoid(waves.permute(0, 2, 3, 1) @ torch.tensor(COLORS).T)
     expected.backward(torch.tensor(cotangent))
 
     np.testing.assert_allclose(decode(image, params), expected.detach().numpy(), atol=1e-6)
@@ -154,8 +173,8 @@ def test_gradient_reaches_every_fourier_coefficient_but_the_inert_ones(size):
 
 @pytest.mark.parametrize(("size", "lucid"), [(128, 0.0184), (224, 0.0205), (512, 0.0217)])
 def test_fourier_image_starts_with_lucids_contrast(size, lucid):
-    image = fourier_image(size, batch=8, colour="rgb")
-    waves = uncoloured(image, image.init(KEY))
+    image = fourier_image(size, batch=8, color="rgb")
+    waves = uncolored(image, image.init(KEY))
     # Each coefficient stands for two waves, but for the first and last column, which hold both.
     times = np.full(size // 2 + 1, 2)
     times[[0, -1]] = 1
@@ -166,11 +185,11 @@ def test_fourier_image_starts_with_lucids_contrast(size, lucid):
     assert rms == pytest.approx(lucid, rel=0.05)
 
 
-@pytest.mark.parametrize("colour", ["lucid", "rgb"])
-def test_pixel_image_is_the_sigmoid_of_recoloured_parameters(colour):
-    image = pixel_image((5, 4), batch=2, colour=colour)
+@pytest.mark.parametrize("color", ["lucid", "rgb"])
+def test_pixel_image_is_the_sigmoid_of_recolored_parameters(color):
+    image = pixel_image((5, 4), batch=2, color=color)
     params = some_params(image, sd=2.0)
-    matrix = np.array(COLOURS) if colour == "lucid" else np.eye(3)
+    matrix = np.array(COLORS) if color == "lucid" else np.eye(3)
     expected = sigmoid(params.astype(np.float64) @ matrix.T)
     np.testing.assert_allclose(decode(image, params), expected, atol=1e-6)
 
@@ -178,7 +197,7 @@ def test_pixel_image_is_the_sigmoid_of_recoloured_parameters(colour):
 def test_gradient_reaches_every_pixel():
     image = pixel_image((5, 4), batch=2)
     gradient = jax.grad(lambda params: image.decode(params)[..., 0].sum())(some_params(image))
-    # Red is made of all three decorrelated colours.
+    # Red is made of all three decorrelated colors.
     assert (np.abs(gradient) > 1e-3).all()
 
 
@@ -191,7 +210,7 @@ def test_first_parameters_are_normal_with_the_given_deviation(factory, sd):
     assert (np.abs(params) < sd).mean() == pytest.approx(0.6827, abs=0.02)
 
 
-def test_real_and_imaginary_parts_pictures_and_colours_start_independent():
+def test_real_and_imaginary_parts_pictures_and_colors_start_independent():
     params = np.asarray(fourier_image(48, batch=2).init(KEY))
     rows = params.reshape(2 * 2 * 3, -1)
     correlation = np.corrcoef(rows) - np.eye(len(rows))
@@ -204,24 +223,29 @@ def test_real_and_imaginary_parts_pictures_and_colours_start_independent():
     height=st.integers(1, 40),
     width=st.integers(1, 40),
     batch=st.integers(1, 3),
-    colour=st.sampled_from(["lucid", "caltech101", "rgb", "grey"]),
+    color=st.sampled_from(["lucid", "caltech101", "rgb", "gray"]),
     alpha=st.booleans(),
 )
-def test_any_size_and_batch_decodes_into_the_open_unit_interval(factory, height, width, batch, colour, alpha):
-    image = dataclasses.replace(factory((height, width), batch=batch, alpha=alpha), colour=colour)
+def test_any_size_and_batch_decodes_into_the_open_unit_interval(factory, height, width, batch, color, alpha):
+    image = dataclasses.replace(factory((height, width), batch=batch, alpha=alpha), color=color)
     # Equal phases would be one bright point.
     pictures = decode(image, some_params(image, sd=9 if factory is maco_image else 0.01))
     assert pictures.shape == (batch, height, width, 4 if alpha else 3)
     assert pictures.dtype == np.float32
     assert ((pictures > 0) & (pictures < 1)).all()
-    if colour == "grey":
+    if color == "gray":
         assert (pictures[..., 0] == pictures[..., 1]).all()
         assert (pictures[..., 0] == pictures[..., 2]).all()
 
 
-@pytest.mark.parametrize("factory", FACTORIES)
-@pytest.mark.parametrize("squash", SQUASHES)
-@pytest.mark.parametrize("size", [(6, 5), (1, 1)], ids=size_id)
+@pytest.mark.parametrize(
+    ("factory", "size", "squash"),
+    [
+        *((f, (6, 5), "sigmoid") for f in (fourier_image, pixel_image, laplacian_image, shared_image, small_cppn)),
+        (maco_image, (6, 5), "norm"),
+        *((fourier_image, (1, 1), squash) for squash in SQUASHES),
+    ],
+)
 def test_huge_parameters_saturate_but_stay_in_range_with_finite_gradients(factory, size, squash):
     image = factory(size, squash=squash, alpha=True)
     params = some_params(image, sd=1e6)
@@ -281,7 +305,7 @@ def test_equal_settings_are_equal_and_hash_equal(factory):
         {"size": (7, 6)},
         {"batch": 2},
         {"sd": 0.02},
-        {"colour": "rgb"},
+        {"color": "rgb"},
         {"squash": "norm"},
         {"alpha": True},
     ],
@@ -300,47 +324,81 @@ def test_different_decay_is_unequal_and_so_are_the_two_kinds_of_image():
     ("size", "pair"), [(3, (3, 3)), ((3, 4), (3, 4)), ([3, 4], (3, 4)), (np.int64(5), (5, 5))], ids=str
 )
 def test_size_is_one_number_or_a_pair(size, pair):
-    assert height_and_width(size) == pair
+    made = image(size)
+    assert (made.height, made.width) == pair
 
 
-@pytest.mark.parametrize("factory", FACTORIES)
 @pytest.mark.parametrize(
-    "size", [0, -1, (3, 0), (3,), (3, 4, 5), 3.5, (3, 4.0), True, "224", None, np.zeros(2, int)], ids=repr
+    ("settings", "error", "match"),
+    [
+        ({"size": 0}, ValueError, "size must be at least 1, got 0"),
+        ({"size": (3, 0)}, ValueError, "size must be at least 1, got 0"),
+        ({"size": (3,)}, ValueError, r"one number of pixels or a pair \(height, width\), got \(3,\)"),
+        ({"size": (3, 4, 5)}, ValueError, "one number of pixels or a pair"),
+        ({"size": 3.5}, TypeError, "size must be a whole number, got 3.5"),
+        ({"size": True}, TypeError, "size must be a whole number, got True"),
+        ({"size": "224"}, TypeError, "size must be a whole number, got '224'"),
+        ({"size": None}, TypeError, "size must be a whole number, got None"),
+        ({"size": np.zeros(2, int)}, TypeError, "size must be a whole number"),
+        ({"batch": 0}, ValueError, "batch must be at least 1, got 0"),
+        ({"batch": 1.5}, TypeError, "batch must be a whole number, got 1.5"),
+        ({"batch": None}, TypeError, "batch must be a whole number, got None"),
+        ({"alpha": 1}, TypeError, "alpha must be True or False, got 1"),
+        ({"basis": 3}, TypeError, "basis must have functions init and decode"),
+        ({"squash": "tanh"}, ValueError, "unknown squash 'tanh'; known are 'sigmoid'"),
+        ({"squash": "sigmoit"}, ValueError, "unknown squash 'sigmoit'; did you mean 'sigmoid'"),
+        ({"color": "lab"}, ValueError, "unknown color 'lab'; known are 'lucid'"),
+        ({"color": np.eye(4)}, ValueError, r"matrix \[3, planes\]"),
+        ({"color": np.full((3, 3), np.nan)}, ValueError, r"matrix \[3, planes\]"),
+        ({"color": 3}, ValueError, r"matrix \[3, planes\]"),
+    ],
+    ids=str,
 )
-def test_wrong_size_is_refused_and_named(factory, size):
-    with pytest.raises(ValueError, match="size is a positive number of pixels or a pair") as error:
-        factory(size)
-    assert repr(size) in str(error.value)
+def test_wrong_settings_of_an_image_are_refused_and_named(settings, error, match):
+    with pytest.raises(error, match=match):
+        image(**settings)
+
+
+@pytest.mark.parametrize(
+    ("make", "settings", "error", "match"),
+    [
+        *((basis, {"sd": 0}, ValueError, "sd must be greater than 0, got 0") for basis in (Fourier, Pixels, Laplacian)),
+        (Shared, {"sd": -0.01}, ValueError, "sd must be greater than 0, got -0.01"),
+        (Fourier, {"sd": np.nan}, ValueError, "sd must be finite, got nan"),
+        (Pixels, {"sd": "1"}, TypeError, "sd must be a number, got '1'"),
+        (Fourier, {"decay": np.inf}, ValueError, "decay must be finite, got inf"),
+        (Laplacian, {"levels": 0}, ValueError, "levels must be at least 1, got 0"),
+        (Laplacian, {"levels": 1.5}, TypeError, "levels must be a whole number, got 1.5"),
+        (Shared, {"parts": []}, ValueError, "parts must be at least one pair"),
+        (Shared, {"parts": [3]}, ValueError, "parts must be at least one pair"),
+        (Shared, {"parts": [(0, 2)]}, ValueError, "number of pictures of a part must be at least 1, got 0"),
+        (Shared, {"parts": [(1, 0)]}, ValueError, "divisor of a part must be at least 1, got 0"),
+        (Cppn, {"layers": 0}, ValueError, "layers must be at least 1, got 0"),
+        (Cppn, {"channels": 2.5}, TypeError, "channels must be a whole number, got 2.5"),
+        (Cppn, {"activation": "tanh"}, ValueError, "unknown activation 'tanh'; known are 'composite'"),
+        (Cppn, {"bias_sd": -1}, ValueError, "bias_sd must be at least 0, got -1"),
+        (Cppn, {"normalize": 1}, TypeError, "normalize must be True or False"),
+        (FourierPhases, {"contrast": 0}, ValueError, "contrast must be greater than 0, got 0"),
+        (FourierPhases, {"statistics": "nowhere.safetensors"}, FileNotFoundError, "give a file, or 'caltech101'"),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else str(value),
+)
+def test_wrong_settings_of_a_basis_are_refused_and_named(make, settings, error, match):
+    with pytest.raises(error, match=match):
+        make(**settings)
 
 
 @pytest.mark.parametrize("factory", FACTORIES)
-@pytest.mark.parametrize("batch", [0, -1, 1.5, True, "2", None], ids=repr)
-def test_wrong_batch_is_refused_and_named(factory, batch):
-    with pytest.raises(ValueError, match="batch is a whole number from 1 on") as error:
-        factory(8, batch=batch)
-    assert repr(batch) in str(error.value)
+def test_an_image_reads_back_from_its_printed_form(factory):
+    made = factory((4, 5), batch=2, squash="norm", alpha=True)
+    assert eval(repr(made), vars(images)) == made
 
 
-@pytest.mark.parametrize("factory", WITH_SD)
-@pytest.mark.parametrize("sd", [0, -0.01, np.nan, np.inf], ids=repr)
-def test_wrong_deviation_is_refused_and_named(factory, sd):
-    with pytest.raises(ValueError, match="sd is a positive number") as error:
-        factory(8, sd=sd)
-    assert repr(sd) in str(error.value)
-
-
-@pytest.mark.parametrize("decay", [np.nan, np.inf], ids=repr)
-def test_wrong_decay_is_refused_and_named(decay):
-    with pytest.raises(ValueError, match="decay") as error:
-        fourier_image(8, decay=decay)
-    assert repr(decay) in str(error.value)
-
-
-# The other parameterisations, against NumPy
+# The other parameterizations, against NumPy
 
 
 def enlarged(t, shape):
-    """Linear interpolation along every axis between the centres of pixels, the outermost ones repeated."""
+    """Linear interpolation along every axis between the centers of pixels, the outermost ones repeated."""
     for axis, (old, new) in enumerate(zip(t.shape, shape, strict=True)):
         at = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
         t = np.apply_along_axis(lambda row, at=at, old=old: np.interp(at, np.arange(old), row), axis, t)
@@ -349,45 +407,43 @@ def enlarged(t, shape):
 
 @pytest.mark.parametrize("size", [(16, 12), (7, 9), (1, 6)], ids=size_id)
 def test_laplacian_image_is_the_sum_of_its_enlarged_levels(size):
-    image = laplacian_image(size, batch=2, levels=3, colour="rgb")
+    image = laplacian_image(size, batch=2, levels=3, color="rgb")
     params = some_params(image)
     sizes = [(2, max(1, size[0] // n), max(1, size[1] // n), 3) for n in (1, 2, 4)]
     assert [level.shape for level in params] == sizes
     expected = sum(enlarged(level.astype(np.float64), sizes[0]) for level in params)
-    np.testing.assert_allclose(uncoloured(image, params), expected, atol=1e-4)
+    np.testing.assert_allclose(uncolored(image, params), expected, atol=1e-4)
 
 
 def test_shared_parts_are_added_to_the_own_picture_and_interpolated_over_the_batch():
-    own = fourier_image((9, 10), batch=5, colour="rgb")
-    image = shared(own, [(1, 2), (2, 4), (7, 3)])
+    own = fourier_image((9, 10), batch=5, color="rgb")
+    image = dataclasses.replace(own, basis=Shared(own.basis, [(1, 2), (2, 4), (7, 3)]))
     params = some_params(image, sd=0.5)
     assert [part.shape for part in params[1]] == [(1, 4, 5, 3), (2, 2, 2, 3), (5, 3, 3, 3)]
     parts = sum(enlarged(part.astype(np.float64), (5, 9, 10, 3)) for part in params[1])
-    np.testing.assert_allclose(uncoloured(image, params), uncoloured(own, params[0]) + parts, atol=1e-4)
+    np.testing.assert_allclose(uncolored(image, params), uncolored(own, params[0]) + parts, atol=1e-4)
 
 
 def test_a_gradient_on_one_picture_moves_the_others_through_the_shared_part_only():
-    image = shared(pixel_image(8, batch=3), [(1, 4)])
+    parts = Shared(Pixels(), [(1, 4)])
+    image = images.image(8, basis=parts, batch=3)
     own, parts = jax.grad(lambda params: image.decode(params)[0].sum())(some_params(image))
     assert (own[1:] == 0).all()
     assert (np.abs(own[0]) > 0).all()
     assert (np.abs(parts[0]) > 0).all()
 
 
-def test_any_parameterisation_can_share_parts():
-    for image in (small_cppn(8, batch=2), maco_image(8, batch=2), laplacian_image(8, batch=2, alpha=True)):
-        both = shared(image)
-        assert jax.eval_shape(lambda both=both: both.decode(both.init(KEY))).shape == (2, 8, 8, 3 + image.alpha)
-    with pytest.raises(TypeError, match="an image of this library"):
-        shared(3)
-    for parts in ([], [(0, 2)], [(1, 0)]):
-        with pytest.raises(ValueError, match=r"at least one part|whole number from 1 on"):
-            shared(pixel_image(8), parts)
+def test_any_basis_can_share_parts_and_keeps_its_colors():
+    for basis in (Cppn(layers=2, channels=5), FourierPhases(), Laplacian()):
+        both = image(8, basis=Shared(basis), batch=2, alpha=True)
+        assert jax.eval_shape(lambda both=both: both.decode(both.init(KEY))).shape == (2, 8, 8, 4)
+        assert both.color == image(8, basis=basis).color
+    assert (image(8, basis=Cppn()).color, image(8, basis=FourierPhases()).color) == ("rgb", "caltech101")
 
 
 def natural_amplitude(height, width):
     """Mean magnitude of every wave in Caltech-101, up to a factor, interpolated in frequency."""
-    table = np.asarray(natural.read("caltech101").spectrum, np.float64)
+    table = np.asarray(load_statistics("caltech101").spectrum, np.float64)
     vertical, horizontal = np.fft.fftfreq(height), np.fft.rfftfreq(width)
     rows, columns = np.linspace(-0.5, 0.5, table.shape[1]), np.linspace(0, 0.5, table.shape[2])
     along = np.stack([[np.interp(horizontal, columns, row) for row in plane] for plane in table])
@@ -423,17 +479,17 @@ def renders_of_one_structure(*pictures):
         traces.append(x.shape)
         return {"a": x}
 
-    for image in pictures:
+    for picture in pictures:
         before = len(traces)
-        shown.append(lj.visualize("a:1", model=see, image=image, transforms=None, steps=3, progress=False).image)
+        shown.append(lj.visualize("a:1", model=see, image=picture, transform=None, steps=3, progress=False).image)
     assert len(traces) == before + 1  # looking at the shapes, before a render, traces the model once
     return shown
 
 
 def test_maco_shows_the_statistics_it_is_given_and_other_ones_share_the_compilation():
-    colour = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+    color = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
     natural_ones, coarse = (
-        maco_image(16, statistics=natural.Statistics(colour, np.stack([spectrum] * 3).astype(np.float32)))
+        maco_image(16, statistics=Statistics(color, np.stack([spectrum] * 3).astype(np.float32)))
         for spectrum in (np.ones((9, 5)), np.outer(np.eye(9)[4], np.eye(5)[0]))
     )
     first, second = renders_of_one_structure(natural_ones, coarse)
@@ -451,26 +507,25 @@ def activation(x, name):
     return (np.maximum(x, 0) - 0.4) / 0.58
 
 
-@pytest.mark.parametrize("normalise", [False, True], ids=["plain", "normalised"])
+@pytest.mark.parametrize("normalize", [False, True], ids=["plain", "normalized"])
 @pytest.mark.parametrize("name", ["composite", "unbiased", "relu"])
-def test_cppn_is_its_formula_at_the_coordinates_of_every_pixel(name, normalise):
-    image = cppn_image((5, 9), batch=2, layers=2, channels=4, activation=name, normalise=normalise)
+def test_cppn_is_its_formula_at_the_coordinates_of_every_pixel(name, normalize):
+    image = cppn_image((5, 9), batch=2, layers=2, channels=4, activation=name, normalize=normalize)
     params = some_params(image)
-    pure = nnx.to_pure_dict(params)
     unit = np.sqrt(3) / 4
     x, y = np.meshgrid(unit * (np.arange(9) - 4), unit * (np.arange(5) - 2))
     assert np.ptp(x) == pytest.approx(2 * np.sqrt(3))
     for i, planes in enumerate(image.basis.decode(params, (2, 5, 9, 3))):
         out = np.stack([x, y], -1)
-        for layer in [*(pure["hidden"][n] for n in range(2)), pure["last"]]:
+        for layer in params:
             out = out @ layer["kernel"][i].astype(np.float64) + layer["bias"][i]
-            if normalise:
+            if normalize:
                 out = (out - out.mean((0, 1))) / np.sqrt(out.var((0, 1)) + 1e-5)
-            out = activation(out, name) if layer is not pure["last"] else out
+            out = activation(out, name) if layer is not params[-1] else out
         np.testing.assert_allclose(planes, out, rtol=1e-4, atol=1e-4)
 
 
-def test_the_first_activations_of_a_cppn_have_unit_scale_and_its_first_picture_is_one_grey():
+def test_the_first_activations_of_a_cppn_have_unit_scale_and_its_first_picture_is_one_gray():
     # Lucid's constants: means and deviations for normal inputs.
     x = np.random.default_rng(0).standard_normal((10**6, 1))
     np.testing.assert_allclose(np.sqrt((activation(x, "composite") ** 2).mean(0)), 1, atol=0.02)
@@ -481,7 +536,7 @@ def test_the_first_activations_of_a_cppn_have_unit_scale_and_its_first_picture_i
     first, second = decode(image, image.init(KEY))
     assert np.ptp(first, axis=(0, 1)) == pytest.approx(0, abs=1e-6)
     assert (first != second).any()
-    torchlight = cppn_image(8, layers=7, normalise=True, bias_sd=0)
+    torchlight = cppn_image(8, layers=7, normalize=True, bias_sd=0)
     np.testing.assert_array_equal(decode(torchlight, torchlight.init(KEY)), 0.5)
 
 
@@ -492,39 +547,12 @@ def test_a_cppn_can_be_painted_at_another_size():
     np.testing.assert_allclose(large[:, ::2, ::2], decode(image, params), atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("settings", "match"),
-    [
-        ({"layers": 0}, "layers is a whole number"),
-        ({"channels": 2.5}, "channels is a whole number"),
-        ({"activation": "tanh"}, "unknown activation 'tanh'; choose 'composite'"),
-        ({"bias_sd": -1}, "bias_sd is a number from 0 on"),
-        ({"squash": "tanh"}, "unknown squash 'tanh'; choose 'sigmoid'"),
-        ({"colour": "lab"}, "unknown colour 'lab'; choose 'lucid'"),
-        ({"colour": np.eye(4)}, r"matrix \[3, planes\]"),
-        ({"colour": np.full((3, 3), np.nan)}, r"matrix \[3, planes\]"),
-        ({"colour": 3}, r"matrix \[3, planes\]"),
-    ],
-    ids=str,
-)
-def test_wrong_settings_are_refused_and_named(settings, match):
-    with pytest.raises(ValueError, match=match):
-        cppn_image(8, **settings)
-
-
-def test_maco_refuses_statistics_that_are_not_there_and_a_contrast_of_zero(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"neither a file nor 'caltech101'"):
-        maco_image(8, statistics=tmp_path / "x.safetensors")
-    with pytest.raises(ValueError, match="contrast is a positive number"):
-        maco_image(8, contrast=0)
-
-
-# Colour and squash
+# Color and squash
 
 
 @pytest.mark.parametrize("squash", SQUASHES)
 def test_squashes_are_their_formulas_for_each_picture_by_itself(squash):
-    image = pixel_image((4, 5), batch=3, colour="rgb", squash=squash)
+    image = pixel_image((4, 5), batch=3, color="rgb", squash=squash)
     t = some_params(image) * np.array([0.2, 1, 5], np.float32)[:, None, None, None]
     own = (1, 2, 3)
     expected = {
@@ -547,11 +575,11 @@ def test_clamp_stops_only_what_would_push_a_value_further_out():
 
 
 def test_a_saturated_pixel_comes_back_when_the_objective_wants_it_to():
-    image = pixel_image(2, colour="rgb", squash="clamp")
+    image = pixel_image(2, color="rgb", squash="clamp")
     goal = lj.objective(lambda a: -((a["input"] - 0.7) ** 2).sum())
     start = np.full((2, 2, 3), [0, 1, 0.2])
     made = lj.visualize(
-        goal, model=lambda x: {"a": x}, image=image, start=start, transforms=None, steps=200, progress=False
+        goal, model=lambda x: {"a": x}, image=image, start=start, transform=None, steps=200, progress=False
     )
     np.testing.assert_allclose(made.image, 0.7, atol=0.02)
 
@@ -563,16 +591,16 @@ def test_a_picture_without_any_contrast_survives_min_max():
     assert np.isfinite(pull(pictures + 1)[0]).all()
 
 
-def test_a_matrix_of_ones_colour_is_used_as_it_is():
+def test_a_matrix_of_ones_color_is_used_as_it_is():
     matrix = [[1, 0.5], [0.25, -1], [0, 2]]
-    image = pixel_image((2, 3), colour=matrix, squash="norm")
+    image = pixel_image((2, 3), color=matrix, squash="norm")
     params = 0.1 * some_params(image)
     assert params.shape == (1, 2, 3, 2)
     np.testing.assert_allclose(decode(image, params), (params @ np.array(matrix).T + 1) / 2, atol=1e-6)
-    assert image == pixel_image((2, 3), colour=np.array(matrix), squash="norm")
+    assert image == pixel_image((2, 3), color=np.array(matrix), squash="norm")
 
 
-def test_opacity_is_the_sigmoid_of_the_last_plane_and_leaves_the_colours_alone():
+def test_opacity_is_the_sigmoid_of_the_last_plane_and_leaves_the_colors_alone():
     image, opaque = pixel_image((4, 5), alpha=True), pixel_image((4, 5))
     params = some_params(image)
     pictures = decode(image, params)
@@ -588,13 +616,13 @@ def test_opacity_is_the_sigmoid_of_the_last_plane_and_leaves_the_colours_alone()
 @given(
     height=st.integers(1, 20),
     width=st.integers(1, 20),
-    colour=st.sampled_from(["lucid", "caltech101", "rgb"]),
+    color=st.sampled_from(["lucid", "caltech101", "rgb"]),
     squash=st.sampled_from(SQUASHES),
     alpha=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_encode_is_the_inverse_of_decode_to_one_grey_level(factory, height, width, colour, squash, alpha, seed):
-    image = factory((height, width), batch=2, colour=colour, squash=squash, alpha=alpha)
+def test_encode_is_the_inverse_of_decode_to_one_gray_level(factory, height, width, color, squash, alpha, seed):
+    image = factory((height, width), batch=2, color=color, squash=squash, alpha=alpha)
     levels = np.random.default_rng(seed).integers(0, 256, (2, height, width, 3 + alpha))
     levels[:, 0, 0, :2] = 0, 255  # black and white, without which min_max cannot show a picture
     levels[1, :, 0] = [255] * 3 + [0] * alpha
@@ -607,7 +635,7 @@ def test_encode_is_the_inverse_of_decode_to_one_grey_level(factory, height, widt
 
 def test_a_render_of_no_steps_shows_the_picture_it_starts_from(dog_cat):
     picture = load_picture(dog_cat, (40, 60))
-    for image in (
+    for made in (
         fourier_image((40, 60), batch=2),
         shared_image((40, 60)),
         laplacian_image((40, 60), alpha=True),
@@ -616,38 +644,42 @@ def test_a_render_of_no_steps_shows_the_picture_it_starts_from(dog_cat):
         result = lj.visualize(
             "a:0",
             model=lambda x: {"a": x[..., :3]},
-            image=image,
-            transforms=lambda key, x: x[..., :3],
+            image=made,
+            transform=lambda key, x: x[..., :3],
             start=picture,
             steps=0,
             progress=False,
         )
         assert np.abs(result.images[..., :3] - picture).max() <= 1 / 255
-        if image.alpha:
+        if made.alpha:
             np.testing.assert_array_equal(np.round(255 * result.images[..., 3]), 255)
 
 
 @pytest.mark.parametrize(
     ("image", "start", "match"),
     [
-        (pixel_image(8), np.zeros((8, 9, 3)), r"is 8x9 pixels, the image 8x8; load_picture\(file, size=\(8, 8\)\)"),
-        (pixel_image(8), np.zeros((8, 8)), r"are \[H, W, 3\] or \[N, H, W, 3\], not \[8, 8\]"),
-        (pixel_image(8), np.zeros((2, 8, 8, 3)), "there are 2 pictures to start from, but 1 in the image"),
+        (
+            pixel_image(8),
+            np.zeros((8, 9, 3)),
+            r"must be 8x8 pixels like the image, got 8x9: load_picture\(file, size=\(8, 8\)\)",
+        ),
+        (pixel_image(8), np.zeros((8, 8)), r"must be \[H, W, 3 or 4\] or \[N, H, W, 3 or 4\], got \[8, 8\]"),
+        (pixel_image(8), np.zeros((2, 8, 8, 3)), "must be 1 picture or 1 like the image, got 2"),
         (pixel_image(8), np.full((8, 8, 3), 1.01), r"values in \[0, 1\]"),
         (pixel_image(8), np.full((8, 8, 3), np.nan), r"values in \[0, 1\]"),
         (pixel_image(8), np.zeros((8, 8, 3), np.uint8), "divide those of files by 255"),
-        (pixel_image(8), np.zeros((8, 8, 4)), "so must the image, by alpha=True"),
-        (pixel_image(8, colour="grey"), np.eye(3)[np.zeros((8, 8), int)], "a grey image has no colours"),
+        (pixel_image(8), np.zeros((8, 8, 4)), "use alpha=True"),
+        (pixel_image(8, color="gray"), np.eye(3)[np.zeros((8, 8), int)], "a gray image has no colors"),
         (pixel_image(8, squash="min_max"), np.full((8, 8, 3), 0.5), "min_max always reaches black and white"),
-        (maco_image(8), np.zeros((8, 8, 3)), "Phases cannot start from a picture"),
+        (maco_image(8), np.zeros((8, 8, 3)), "FourierPhases cannot start from a picture"),
         (cppn_image(8), np.zeros((8, 8, 3)), "Cppn cannot start from a picture"),
-        (shared(maco_image(8)), np.zeros((8, 8, 3)), "Phases cannot start from a picture"),
+        (image(8, basis=Shared(FourierPhases())), np.zeros((8, 8, 3)), "FourierPhases cannot start from a picture"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_pictures_that_an_image_cannot_start_from_are_refused_before_anything_is_compiled(image, start, match):
     with pytest.raises(ValueError, match=match):
-        lj.visualize("a:0", model=lambda x: {"a": x}, image=image, start=start, transforms=None, progress=False)
+        lj.visualize("a:0", model=lambda x: {"a": x}, image=image, start=start, transform=None, progress=False)
 
 
 # In a render
@@ -659,7 +691,7 @@ class Tinted:
     """A user's own image, with an array."""
 
     tint: jax.Array
-    image: images.Canvas
+    image: NaturalImage
 
     def init(self, key):
         return self.image.init(key)
@@ -683,40 +715,54 @@ def test_a_network_never_sees_opacity_and_objectives_do():
         seen.append(pictures.shape)
         return {"a": pictures}
 
-    with pytest.raises(ValueError, match=r"end with lj\.transforms\.collapse_alpha"):
-        lj.visualize("a:0", model=see, image=image, transforms=None, progress=False)
+    with pytest.raises(ValueError, match=r"end with lj\.transforms\.CollapseAlpha"):
+        lj.visualize("a:0", model=see, image=image, transform=None, progress=False)
     assert not seen
 
     def over_black(key, pictures):
         return pictures[..., :3] * pictures[..., 3:]
 
     goal = lj.objective(lambda a: a["a"].mean() + a["input"][..., 3].mean())
-    result = lj.visualize(goal, model=see, image=image, transforms=over_black, steps=20, progress=False)
+    result = lj.visualize(goal, model=see, image=image, transform=over_black, steps=20, progress=False)
     assert set(seen) == {(1, 8, 8, 3)}
     assert result.images.shape == (1, 8, 8, 4)
     assert result.image[..., 3].mean() > 0.6
 
 
 RENDERS = {
-    "pixel": (pixel_image(96), {}),
-    "fourier": (fourier_image(96), {}),
-    "own colours": (fourier_image(96, colour="caltech101"), {}),
-    "grey": (fourier_image(96, colour="grey"), {}),
-    "clamp": (fourier_image(96, squash="clamp"), {}),
-    "min_max": (fourier_image(96, squash="min_max", sd=0.5), {}),
-    "norm": (fourier_image(96, squash="norm"), {}),
-    "laplacian": (laplacian_image(96), {}),
-    "shared": (shared(fourier_image(96)), {}),
-    "maco": (maco_image(96), {}),
-    "cppn": (cppn_image(96), {"optimizer": 0.005, "steps": 48}),
-    "torchlight's cppn": (cppn_image(96, layers=7, normalise=True, bias_sd=0), {"optimizer": 0.002}),
-    "alpha": (fourier_image(96, alpha=True), {"transforms": lambda key, x: x[..., :3] * x[..., 3:]}),
+    "fourier": (fourier_image(64), {}),
+    "maco": (maco_image(64), {}),
+    "cppn": (cppn_image(64), {"optimizer": 0.005, "steps": 48}),
+    "alpha": (fourier_image(64, alpha=True), {"transform": lambda key, x: x[..., :3] * x[..., 3:]}),
 }
+
+
+def patches(images):
+    """A small network: the contrast of neighboring pixels."""
+    return {"edges": jnp.abs(images[:, 1:, 1:] - images[:, :-1, :-1])}
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        pixel_image(24),
+        laplacian_image(24),
+        shared_image(24),
+        cppn_image(24, layers=7, normalize=True, bias_sd=0),
+        *(fourier_image(24, squash=squash) for squash in SQUASHES[1:]),
+        fourier_image(24, color="gray"),
+        fourier_image(24, color="caltech101"),
+    ],
+    ids=str,
+)
+def test_an_objective_rises_in_every_parameterization(picture):
+    result = lj.visualize("edges", model=patches, image=picture, steps=40, progress=False, optimizer=0.02)
+    assert result.values[-3:].mean() > 1.2 * result.values[:3].mean() + 0.005
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RENDERS)
-def test_a_channel_of_the_real_googlenet_rises_in_every_parameterisation(googlenet, name):
+def test_a_channel_of_the_real_googlenet_rises(googlenet, name):
     image, settings = RENDERS[name]
     result = lj.visualize("mixed3b:100", model=googlenet, image=image, progress=False, **{"steps": 24, **settings})
     assert result.values[-3:].mean() > 20 + 1.5 * result.values[:3].mean()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lightjax.pictures import encode, load_picture, sheet, to_bytes
+from lightjax.pictures import encode, find_pictures, load_picture, sheet, to_bytes
 
 LEVELS = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
 
@@ -88,3 +88,15 @@ def test_a_sheet_of_transparent_pictures_is_transparent():
 def test_other_shapes_are_no_pictures(shape):
     with pytest.raises(ValueError, match=r"a picture is \[H, W, 3\], or \[H, W, 4\]"):
         to_bytes(np.zeros(shape))
+
+
+def test_the_pictures_of_a_folder_are_found_in_order_without_hidden_ones(tmp_path):
+    for name in ("b.png", "a/c.JPG", "a/.hidden.png", ".cache/d.png", "e.txt", "f.webp"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "folder.png").mkdir()
+    assert find_pictures(tmp_path) == [tmp_path / name for name in ("a/c.JPG", "b.png", "f.webp")]
+    with pytest.raises(ValueError, match="there are no pictures"):
+        find_pictures(tmp_path / "folder.png")
+    with pytest.raises(NotADirectoryError, match="there is no folder"):
+        find_pictures(tmp_path / "nowhere")
