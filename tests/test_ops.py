@@ -22,7 +22,7 @@ def normal(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def assert_close(actual, expected, tolerance: float = 1e-5):
-    """Equal but for a share of the largest expected value."""
+    """Equal up to `tolerance` times the largest expected value."""
     scale = max(float(np.abs(expected).max()), 1e-30)
     np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * scale)
 
@@ -141,12 +141,18 @@ def test_max_pool_shows_nan_in_every_window_that_holds_one(stride, padding):
     np.testing.assert_array_equal(ops.max_pool(x, stride, padding), expected)
 
 
+@pytest.mark.parametrize("stride", [0, 3])
+def test_max_pool_refuses_other_strides(stride):
+    with pytest.raises(ValueError, match=f"stride must be between 1 and 2, got {stride}"):
+        ops.max_pool(jnp.zeros((1, 5, 5, 3)), stride, ((0, 0), (0, 0)))
+
+
 def test_max_pool_refuses_activations_smaller_than_a_window():
     with pytest.raises(ValueError, match="1x5 are too small"):
         ops.max_pool(jnp.zeros((1, 1, 5, 3)), 2, ((0, 1), (0, 1)))
 
 
-# Local response normalisation
+# Local response normalization
 
 NORMS = {
     "inception5h": (5, 2.0, 1e-4, 0.5),
@@ -158,12 +164,12 @@ norms = pytest.mark.parametrize(("radius", "bias", "alpha", "beta"), NORMS.value
 
 @norms
 @pytest.mark.parametrize("channels", [16, 3])
-def test_local_response_norm_divides_by_the_neighbouring_channels(channels, radius, bias, alpha, beta):
+def test_local_response_norm_divides_by_the_neighboring_channels(channels, radius, bias, alpha, beta):
     x = 200 * normal(2, 3, 4, channels)
     expected = np.empty_like(x)
     for channel in range(channels):
-        neighbours = x[..., max(channel - radius, 0) : channel + radius + 1].astype(np.float64)
-        expected[..., channel] = x[..., channel] / (bias + alpha * (neighbours**2).sum(-1)) ** beta
+        neighbors = x[..., max(channel - radius, 0) : channel + radius + 1].astype(np.float64)
+        expected[..., channel] = x[..., channel] / (bias + alpha * (neighbors**2).sum(-1)) ** beta
     assert_close(ops.local_response_norm(x, radius, bias, alpha, beta), expected)
 
 
@@ -179,7 +185,7 @@ def test_local_response_norm_has_pytorch_s_gradient(radius, bias, alpha, beta):
 
 
 def test_local_response_norm_refuses_other_exponents():
-    with pytest.raises(ValueError, match=r"not 1\.0"):
+    with pytest.raises(ValueError, match=r"beta must be 0\.5 or 0\.75, got 1\.0"):
         ops.local_response_norm(jnp.ones((1, 1, 1, 4)), 2, 1.0, 1e-4, 1.0)
 
 
@@ -285,9 +291,13 @@ def test_rules_without_memory_are_the_same_at_every_step(rule, relu):
     assert ops.rectifier(rule) is ops.rectifier(rule, 1000) is relu
 
 
-def test_unknown_rule_is_refused_with_the_choices():
-    with pytest.raises(ValueError, match=r"'leaky'.*'torchlight', 'lucid' or 'plain'"):
-        ops.rectifier("leaky")
+def test_an_unknown_rule_is_refused_with_the_nearest():
+    with pytest.raises(ValueError, match="unknown ReLU rule 'torchligth'; did you mean 'torchlight'"):
+        ops.rectifier("torchligth")
+    with pytest.raises(ValueError, match="known are 'torchlight', 'lucid', 'plain'"):
+        ops.rectifier("xyz")
+    with pytest.raises(TypeError, match="ReLU rule must be a string, got 3"):
+        ops.rectifier(3)
 
 
 # Padding
