@@ -50,9 +50,7 @@ from lightjax.pictures import load_picture
 from lightjax.visualize import NonFiniteError, Result, visualize
 
 if TYPE_CHECKING:
-    from lightjax.networks.inception import ARCHITECTURES, InceptionV1
-    from lightjax.networks.torch_bridge import ConversionError
-    from lightjax.networks.weights import WeightsError, load_model
+    from lightjax.networks import ARCHITECTURES, ConversionError, InceptionV1, WeightsError, load_model
 
 __version__ = importlib.metadata.version("lightjax")
 __all__ = [
@@ -112,17 +110,11 @@ __all__ = [
     "visualize_many",
 ]
 
-_LATER = {
-    "ARCHITECTURES": "networks.inception",
-    "InceptionV1": "networks.inception",
-    "ConversionError": "networks.torch_bridge",
-    "WeightsError": "networks.weights",
-    "load_model": "networks.weights",
-}
-"""Names whose modules are imported when first asked for: flax.nnx, which they need, takes a while."""
+_LATER = ("ARCHITECTURES", "InceptionV1", "ConversionError", "WeightsError", "load_model")
+"""Names of `lightjax.networks`, which is imported when first asked for: flax.nnx, which it needs, takes a while."""
 
 
 def __getattr__(name: str) -> Any:
     if name not in _LATER:
         raise AttributeError(f"module 'lightjax' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"lightjax.{_LATER[name]}"), name)
+    return getattr(importlib.import_module("lightjax.networks"), name)

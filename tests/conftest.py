@@ -34,10 +34,10 @@ def googlenet_float32(googlenet_file: Path):
     """The trained BVLC GoogLeNet in lightjax, from the float32 original."""
     import torch
 
-    from lightjax.networks import inception, torch_bridge
+    from lightjax.networks import inception, inception_torch
 
     tensors = {k: v.numpy() for k, v in torch.load(googlenet_file, weights_only=True).items()}
-    return inception.InceptionV1(*torch_bridge.from_torch(tensors))
+    return inception.InceptionV1(*inception_torch.from_torch(tensors))
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ import torch
 
 import lightjax as lj
 from lightjax import ConversionError, WeightsError, load_model, load_picture
-from lightjax.networks import inception, torch_bridge, weights
+from lightjax.networks import architectures, inception_torch, torch_bridge, weights
 from tests.parity import reference
 
 
@@ -42,9 +42,9 @@ def files_in(folder: Path) -> list[str]:
 @pytest.mark.parametrize("record", ["inception5h", "bvlc_googlenet"])
 def test_conversion_comes_back_bit_for_bit(record):
     original = {k: v.numpy() for k, v in reference.random_state_dict(record, 1).items()}
-    architecture, parameters = torch_bridge.from_torch(original)
+    architecture, parameters = inception_torch.from_torch(original)
     assert architecture.name == record
-    exported = torch_bridge.to_torch(parameters, architecture, torch_bridge.scheme_of(original))
+    exported = inception_torch.to_torch(parameters, architecture, inception_torch.naming_of(original))
     assert exported.keys() == original.keys()
     for name, value in original.items():
         assert exported[name].shape == value.shape
@@ -53,7 +53,7 @@ def test_conversion_comes_back_bit_for_bit(record):
 
 def test_convolutions_become_height_width_in_out(checkpoint):
     tensors = torch_bridge.read_checkpoint(checkpoint)
-    _, parameters = torch_bridge.from_torch(tensors)
+    _, parameters = inception_torch.from_torch(tensors)
     np.testing.assert_array_equal(
         parameters["conv2d0/kernel"][2, 5, 1, 40], tensors["conv2d0_pre_relu_conv.weight"][40, 1, 2, 5]
     )
@@ -61,7 +61,7 @@ def test_convolutions_become_height_width_in_out(checkpoint):
 
 def test_metadata_say_what_the_file_is_and_where_it_comes_from(checkpoint, converted):
     file = weights.read(converted)
-    assert file.architecture == inception.INCEPTION5H
+    assert file.architecture == architectures.INCEPTION5H
     assert file.metadata["source"] == "inception5h.pth"
     assert file.metadata["sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     assert file.metadata["lightjax"]
@@ -153,7 +153,7 @@ def test_verification_finds_one_changed_bit(checkpoint, converted, tmp_path):
     assert weights.verify(checkpoint, converted) == 116
     parameters["conv2d1/bias"] = np.nextafter(parameters["conv2d1/bias"], np.float32(1))
     changed = tmp_path / "changed.safetensors"
-    weights.write(changed, inception.INCEPTION5H, parameters, source="", sha256="")
+    weights.write(changed, architectures.INCEPTION5H, parameters, source="", sha256="")
     with pytest.raises(ConversionError, match=r"conv2d1_pre_relu_conv\.bias differ"):
         weights.verify(checkpoint, changed)
 
@@ -163,7 +163,7 @@ def test_verification_finds_one_changed_bit(checkpoint, converted, tmp_path):
 
 def test_a_weights_file_loads_by_its_path(converted):
     model = load_model(converted)
-    assert model.architecture == inception.INCEPTION5H
+    assert model.architecture == architectures.INCEPTION5H
     np.testing.assert_array_equal(model.conv2d0.kernel[...], safetensors.numpy.load_file(converted)["conv2d0/kernel"])
 
 
@@ -183,7 +183,7 @@ def test_googlenet_comes_with_lightjax_and_knows_its_classes(googlenet, cache):
     assert hashlib.sha256(path.read_bytes()).hexdigest() == SHIPPED
     assert f"`{SHIPPED}`" in path.with_suffix(".md").read_text()
     assert googlenet.source == "bvlc_googlenet@e87c85cf2e01, float16 weights"
-    assert googlenet.architecture == inception.BVLC_GOOGLENET
+    assert googlenet.architecture == architectures.BVLC_GOOGLENET
     assert len(googlenet.class_names) == 1000
     assert "golden retriever" in googlenet.class_names
     assert googlenet.conv2d0.kernel.dtype == np.float32
@@ -193,7 +193,7 @@ def test_googlenet_comes_with_lightjax_and_knows_its_classes(googlenet, cache):
 def test_the_shipped_weights_are_the_original_rounded_to_float16(googlenet_file):
     shipped = weights.read(weights.EMBEDDED["bvlc_googlenet"])
     assert shipped.metadata["sha256"] == hashlib.sha256(googlenet_file.read_bytes()).hexdigest()
-    _, original = torch_bridge.from_torch(torch_bridge.read_checkpoint(googlenet_file))
+    _, original = inception_torch.from_torch(torch_bridge.read_checkpoint(googlenet_file))
     assert shipped.parameters.keys() == original.keys()
     for name, value in original.items():
         assert shipped.parameters[name].dtype == np.float16
@@ -318,7 +318,7 @@ def test_torchlights_variant_reads_the_same_file_with_its_own_rules(converted, c
     cache.mkdir(parents=True)
     shutil.copy(converted, cache)
     model = load_model("inception5h_torchlight")
-    assert model.architecture == inception.INCEPTION5H_TORCHLIGHT
+    assert model.architecture == architectures.INCEPTION5H_TORCHLIGHT
     x = jax.random.uniform(jax.random.key(0), (1, 64, 64, 3))
     own, other = (jax.jit(lambda m, x: m(x)["localresponsenorm0"])(m, x) for m in (model, load_model("inception5h")))
     ratio = (own / other)[other > 1e-3]  # sqrt(2) for small activations, more for large ones
@@ -406,7 +406,7 @@ def test_a_bad_download_is_an_error_and_leaves_nothing(server, cache, mode, word
     assert error.value.__suppress_context__, "a traceback shows the errors of the libraries as well"
     assert files_in(cache) == []
     server.mode = "whole"
-    assert load_model("inception5h").architecture == inception.INCEPTION5H
+    assert load_model("inception5h").architecture == architectures.INCEPTION5H
 
 
 def test_without_a_server_the_error_says_where_to_put_the_file(server, cache):

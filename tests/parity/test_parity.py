@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from lightjax import ops
-from lightjax.networks import inception, torch_bridge
+from lightjax.networks import architectures, inception, inception_torch
 from tests.parity import reference
 
 LOGITS = "softmax2_pre_activation_matmul"
@@ -41,9 +41,9 @@ def pair(request) -> Pair:
         return Pair("bvlc_googlenet", request.getfixturevalue("googlenet_float32"), state, photograph)
     record = request.param
     state = reference.random_state_dict(record, seed=0)
-    architecture, parameters = torch_bridge.from_torch({k: v.numpy() for k, v in state.items()})
+    architecture, parameters = inception_torch.from_torch({k: v.numpy() for k, v in state.items()})
     if record == "inception5h_torchlight":  # another way to run the same file
-        architecture = inception.INCEPTION5H_TORCHLIGHT
+        architecture = architectures.INCEPTION5H_TORCHLIGHT
     assert architecture.name == record
     return Pair(record, inception.InceptionV1(architecture, parameters), state, noise)
 
