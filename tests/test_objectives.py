@@ -658,10 +658,10 @@ def test_every_class_has_a_name_that_tells_it_or_shares_them_all():
             with pytest.raises(
                 ValueError, match=r"several classes are called 'crane'.* 134 \(crane\) or 517 \(crane\)"
             ):
-                labels.find(name, names)
+                labels.class_index(name, names)
         else:
-            assert labels.find(name.upper(), names) == index
-    assert names[labels.find("harp", names)] == "harp"
+            assert labels.class_index(name.upper(), names) == index
+    assert names[labels.class_index("harp", names)] == "harp"
 
 
 # Arithmetic.
