@@ -1,7 +1,10 @@
-"""InceptionV1: its table of layers, its parameters, and what a compiled call pays for."""
+"""InceptionV1: its table of layers, its parameters, its activations and its structure."""
 
+import copy
 import dataclasses
+import functools
 import math
+import pickle
 
 import jax
 import jax.numpy as jnp
@@ -64,12 +67,13 @@ def table(record) -> dict[str, architectures.Layer]:
 
 
 def abstract(record):
-    """The network with shapes in place of arrays, which can be traced and compiled."""
+    """The network with shapes in place of arrays."""
     sizes = architectures.parameter_shapes(record).items()
     parameters = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in sizes}
     return jax.eval_shape(lambda parameters: InceptionV1(record, parameters), parameters)
 
 
+@functools.cache
 def shapes(record, height: int, width: int, batch: int = 1) -> dict[str, tuple[int, ...]]:
     image = jax.ShapeDtypeStruct((batch, height, width, 3), jnp.float32)
     activations = jax.eval_shape(lambda model, images: model(images), abstract(record), image)
@@ -93,7 +97,7 @@ def test_layer_has_its_published_channels_and_stride(name, channels, stride):
     assert table(architectures.BVLC_GOOGLENET)[name].channels == CAFFE_CHANNELS.get(name, channels)
 
 
-def test_layers_stand_in_the_order_in_which_data_flows():
+def test_layers_are_in_the_order_of_computation():
     names = [layer.name for layer in architectures.layers(INCEPTION5H)]
     assert [name for name in names if name in LAYERS] == list(LAYERS)
     assert len(set(names)) == len(names)
@@ -139,10 +143,10 @@ def test_an_image_too_small_for_fixed_padding_is_refused():
 
 
 def test_receptive_fields_are_what_each_position_responds_to():
-    """Measured in a network of positive kernels, in which light can only add.
+    """Measured in a network with positive kernels and no biases.
 
-    In the dark all activations are zero, so one lit row shows every position that sees it. Over as many rows as
-    the stride, the positions that see one row are together as many as the rows that one position sees.
+    All activations of a black image are zero, so one white row shows every position that sees it. Over as many rows as
+    the stride, the number of positions that see a row adds up to the number of rows that a position sees.
     """
     record = tiny(norm=architectures.ResponseNorm(1, 1.0, 0.0, 0.5), mean=(0.0, 0.0, 0.0), classes=0)
     sizes = architectures.parameter_shapes(record)
@@ -177,7 +181,7 @@ def test_values_that_depend_on_the_whole_image_have_no_stride_or_field():
     ("record", "parameters"),
     [("inception5h", 7_066_380), ("inception5h_torchlight", 7_066_380), ("bvlc_googlenet", 6_998_552)],
 )
-def test_parameters_are_as_many_as_in_the_published_files(record, parameters):
+def test_the_number_of_parameters_is_that_of_the_published_files(record, parameters):
     sizes = architectures.parameter_shapes(architectures.ARCHITECTURES[record])
     assert len(sizes) == 116
     assert sum(math.prod(shape) for shape in sizes.values()) == parameters
@@ -229,7 +233,7 @@ def test_parameters_or_a_seed_must_be_given_and_not_both():
 
 @records
 def test_an_image_of_the_mean_color_reaches_the_network_as_zeros(record):
-    """So that the first convolution gives its bias. The record lists red, green and blue."""
+    """The first convolution then gives its bias. The record lists red, green and blue."""
     record = dataclasses.replace(tiny(), mean=record.mean, bgr=record.bgr)
     model = InceptionV1(record, rngs=nnx.Rngs(0))
     model.conv2d0.bias[...] = jnp.array([3.0])
@@ -238,15 +242,15 @@ def test_an_image_of_the_mean_color_reaches_the_network_as_zeros(record):
     np.testing.assert_allclose(actual, 3, atol=1e-3)
 
 
-def test_compiled_call_returns_the_same_dictionary():
-    model = InceptionV1(tiny(), rngs=nnx.Rngs(0))
-    images = np.random.default_rng(0).random((2, 48, 64, 3), np.float32)
-    eager, compiled = model(images), jax.jit(lambda model, images: model(images))(model, images)
-    assert list(eager) == [layer.name for layer in model.layers]
-    assert compiled.keys() == eager.keys()
-    for name, value in eager.items():
-        np.testing.assert_allclose(compiled[name], value, rtol=1e-4, atol=1e-4 * float(jnp.abs(value).max()))
-    np.testing.assert_array_equal(eager["input"], images)
+def test_activations_come_in_the_order_of_the_table_and_begin_with_the_images():
+    model, images = InceptionV1(tiny(), rngs=nnx.Rngs(0)), jnp.zeros((2, 48, 64, 3))
+
+    def look(images):
+        activations = model(images)
+        assert list(activations) == [layer.name for layer in model.layers]
+        assert activations["input"] is images
+
+    jax.eval_shape(look, images)
 
 
 def test_network_without_a_classifier_ends_at_the_pooled_features():
@@ -257,16 +261,48 @@ def test_network_without_a_classifier_ends_at_the_pooled_features():
     assert not [name for name in architectures.parameter_shapes(headless) if name.startswith("softmax2")]
 
 
-def gradient_flops(layer: str) -> float:
-    """Operations of a compiled gradient of one channel with respect to the image."""
-
-    def objective(images, model):
-        return model(images)[layer][..., 0].mean()
-
-    images = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
-    compiled = jax.jit(jax.grad(objective)).lower(images, abstract(INCEPTION5H)).compile()
-    return compiled.cost_analysis()["flops"]
+# The structure
 
 
-def test_gradient_of_an_early_layer_does_not_pay_for_later_ones():
-    assert gradient_flops("mixed3a") < gradient_flops("mixed5b") / 2
+def named_networks() -> list[InceptionV1]:
+    """Two networks with other weights, another source and other class names."""
+    return [
+        InceptionV1(tiny(), rngs=nnx.Rngs(i), source=source, class_names=(source,))
+        for i, source in enumerate(("first", "second"))
+    ]
+
+
+def test_networks_that_differ_in_weights_source_and_class_names_share_a_program():
+    first, second = named_networks()
+    traces = []
+
+    @jax.jit
+    def total(model):
+        traces.append(model)
+        return model.conv2d0.kernel[...].sum()
+
+    assert jax.tree.structure(first) == jax.tree.structure(second)
+    assert total(first) != total(second)
+    assert len(traces) == 1
+
+
+def test_networks_of_other_architectures_have_another_structure():
+    first, _ = named_networks()
+    assert jax.tree.structure(first) != jax.tree.structure(InceptionV1(tiny(bgr=True), rngs=nnx.Rngs(0)))
+
+
+COPIES = {
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda model: pickle.loads(pickle.dumps(model)),
+    "split and merge": lambda model: nnx.merge(*nnx.split(model)),
+    "tree map": lambda model: jax.tree.map(lambda leaf: leaf, model),
+}
+
+
+@pytest.mark.parametrize("duplicate", COPIES.values(), ids=COPIES)
+def test_a_copy_keeps_weights_source_and_class_names(duplicate):
+    for model in named_networks():
+        same = duplicate(model)
+        assert (same.source, same.class_names) == (model.source, model.class_names)
+        assert jax.tree.structure(same) == jax.tree.structure(model)
+        jax.tree.map(np.testing.assert_array_equal, same, model)
