@@ -113,11 +113,12 @@ def compiled():
         jax.config.update("jax_enable_compilation_cache", enabled)
         compilation_cache.reset_cache()  # JAX reads the setting once
 
+    before = jax.config.values["jax_enable_compilation_cache"]
     keep(False)
     jax.monitoring.register_event_duration_secs_listener(listen)
     yield names
     jax.monitoring.unregister_event_duration_listener(listen)
-    keep(True)
+    keep(before)
 
 
 def _present(path: Path) -> Path:
