@@ -46,9 +46,7 @@ def load_picture(path: str | os.PathLike, size: int | tuple[int, int] | None = N
     except (UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} is not a readable picture") from error
     except OSError as error:
-        if (
-            error.errno is not None
-        ):  # a missing file or permission; Pillow's own errors for damaged files have no number
+        if error.errno is not None:  # Pillow's own errors, for damaged files, have no number
             raise
         raise ValueError(f"{path} is not a readable picture") from error
     if fit is not None:

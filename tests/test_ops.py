@@ -1,4 +1,4 @@
-"""Operations of the network against NumPy restatements, PyTorch, and JAX's own derivatives."""
+"""Operations against NumPy, PyTorch, and automatic differentiation."""
 
 import functools
 import math
@@ -189,7 +189,7 @@ def test_local_response_norm_refuses_other_exponents():
         ops.local_response_norm(jnp.ones((1, 1, 1, 4)), 2, 1.0, 1e-4, 1.0)
 
 
-# Rectifiers, against tables of what their gradients let through
+# Rectifiers, against tables of their gradients
 
 #  x     g  plain  torchlight  lucid, other gradients alive  lucid, none alive
 TABLE = [
@@ -206,7 +206,7 @@ X, G, PLAIN, TORCHLIGHT, LUCID_ALIVE, LUCID_VANISHED = np.array(TABLE, np.float3
 
 
 def gradient(relu, x, g):
-    """What arrives at `x` of a gradient `g` of the output."""
+    """Gradient by `x`, if the gradient by the output is `g`."""
     return jax.grad(lambda x: (g * relu(x)).sum())(jnp.asarray(x))
 
 
@@ -224,7 +224,7 @@ def test_torchlight_gradient_table():
 
 
 def test_lucid_gradient_table_of_examples_that_vanish():
-    """Every row of the table is an example of its own, in one batch."""
+    """Each row of the table is an example of the batch."""
     np.testing.assert_array_equal(gradient(ops.lucid_relu, X[:, None], G[:, None])[:, 0], LUCID_VANISHED)
 
 
@@ -242,9 +242,9 @@ def test_torchlight_gradient_is_that_of_its_pytorch_function():
 
 
 def half_vanished():
-    """A batch of activations, the gradient of their rectified values, and what Lucid's rule makes of it.
+    """Activations of two examples, the gradient by their rectified values, and the gradient by Lucid's rule.
 
-    Both examples have the same negative units. In the first, every unit with a gradient is one of them.
+    Both examples have the same negative units. In the first, only negative units have a gradient.
     """
     x, g = normal(2, 4, 4, 3), normal(2, 4, 4, 3, seed=1)
     x[1] = x[0]

@@ -65,6 +65,31 @@ def test_conversion_comes_back_bit_for_bit(record):
         assert exported[name].tobytes() == value.tobytes()
 
 
+def test_the_bridge_converts_any_state_dict_both_ways():
+    targets = {
+        "conv.weight": torch_bridge.Target("first/kernel", (3, 5, 2, 4)),
+        "fc.weight": torch_bridge.Target("last/kernel", (6, 7)),
+        "fc.bias": torch_bridge.Target("last/bias", (7,)),
+    }
+    rng = np.random.default_rng(0)
+    shapes = {"conv.weight": (4, 2, 3, 5), "fc.weight": (7, 6), "fc.bias": (7,)}
+    tensors = {name: rng.standard_normal(shape, np.float32) for name, shape in shapes.items()}
+    parameters = torch_bridge.from_torch(tensors, targets, "a network")
+    assert {name: value.shape for name, value in parameters.items()} == dict(targets.values())
+    np.testing.assert_array_equal(parameters["first/kernel"], tensors["conv.weight"].transpose(2, 3, 1, 0))
+    jax.tree.map(np.testing.assert_array_equal, torch_bridge.to_torch(parameters, targets), tensors)
+
+    wrong = {"conv.weight": np.zeros((4, 2, 5, 3)), "fc.weight": tensors["fc.weight"], "more": np.zeros(1)}
+    with pytest.raises(ConversionError, match=r"looks like a network but does not fit it \(3 problems\)") as error:
+        torch_bridge.from_torch(wrong, targets, "a network")
+    for problem in (
+        "missing fc.bias",
+        "unexpected more",
+        "conv.weight must have shape (4, 2, 3, 5), got (4, 2, 5, 3)",
+    ):
+        assert problem in str(error.value)
+
+
 def test_convolutions_become_height_width_in_out(checkpoint):
     tensors = torch_bridge.read_checkpoint(checkpoint)
     _, parameters = inception_torch.from_torch(tensors)
@@ -226,7 +251,7 @@ def test_in_float16_the_classes_of_photographs_stay_the_same(googlenet, googlene
     assert (half.argmax(-1) == full.argmax(-1)).all()
 
 
-def test_what_lies_at_home_or_in_the_cache_changes_nothing_about_the_default(converted, googlenet, cache, monkeypatch):
+def test_files_in_home_or_cache_do_not_change_the_default(converted, googlenet, cache, monkeypatch):
     cache.mkdir(parents=True)
     shutil.copy(converted, cache / "bvlc_googlenet.safetensors")
     monkeypatch.setenv("LIGHTJAX_HOME", str(cache))
@@ -506,6 +531,10 @@ def test_importing_lightjax_leaves_out_what_takes_long_and_all_names_are_there()
     code = """
         import sys, lightjax
         assert not {"flax.nnx", "torch", "jinja2", "typer"} & set(sys.modules), set(sys.modules)
+        import lightjax.networks
+        assert not {"flax.nnx", "torch"} & set(sys.modules), set(sys.modules)
+        assert {"InceptionV1", "load_model", "weights"} <= set(dir(lightjax.networks))
+        assert all(getattr(lightjax.networks, name) is not None for name in lightjax.networks.__all__)
         assert all(getattr(lightjax, name) is not None for name in lightjax.__all__)
         assert lightjax.networks.weights.load_model is lightjax.load_model
     """
@@ -513,6 +542,8 @@ def test_importing_lightjax_leaves_out_what_takes_long_and_all_names_are_there()
     assert done.returncode == 0, done.stderr
     with pytest.raises(AttributeError, match="'lightjax' has no attribute 'visualise'"):
         lj.visualise  # noqa: B018
+    with pytest.raises(AttributeError, match=r"'lightjax\.networks' has no attribute 'load_modle'"):
+        lj.networks.load_modle  # noqa: B018
 
 
 def test_the_classes_of_a_file_are_checked_against_its_parameters(converted, tmp_path):
