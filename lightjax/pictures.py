@@ -50,7 +50,7 @@ def load_picture(path: str | os.PathLike, size: int | tuple[int, int] | None = N
             raise
         raise ValueError(f"{path} is not a readable picture") from error
     if fit is not None:
-        picture = ImageOps.fit(picture, fit[::-1], Image.Resampling.BICUBIC)
+        picture = ImageOps.fit(picture, (fit[1], fit[0]), Image.Resampling.BICUBIC)
     return np.asarray(picture, np.float32) / 255
 
 

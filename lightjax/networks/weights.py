@@ -114,7 +114,7 @@ def load_model(model: str | os.PathLike = DEFAULT, *, dtype: DTypeLike = "float3
         path = Path(model)
         if not path.is_file():
             hint = _checks.hint(str(model), [*EMBEDDED, *CHECKPOINTS])
-            raise WeightsError(f"unknown model or weights file {str(model)!r}; {hint}")
+            raise WeightsError(f"there is no model or weights file {str(model)!r}; {hint}")
         if path.suffix in (".pth", ".pt"):
             raise WeightsError(f"{path} is a PyTorch checkpoint; convert it first: lightjax convert {path}")
     file = read(path)
