@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic writes: a file is complete or not there."""
 
 import glob
 import os
@@ -7,19 +7,19 @@ from pathlib import Path
 
 
 def remove_leftovers(path: str | os.PathLike) -> None:
-    """Remove what a killed `write_atomically` left beside a file. Call it only while nobody else writes the file."""
+    """Remove the temporary files of killed `write_atomically` calls. Call it only while no process writes the file."""
     path = Path(path)
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):
         leftover.unlink(missing_ok=True)
 
 
 def write_atomically(path: str | os.PathLike, data: bytes) -> None:
-    """Write a file under a temporary name beside it, then rename it into place.
+    """Write a file under a temporary name in the same folder, then rename it.
 
-    Whatever goes wrong, a file of that name is either the old one or the new one, and nothing else is left behind.
+    After an error the file is still the old one, and the temporary file is removed.
 
     Raises:
-      OSError: If the folder does not exist, cannot be written, or is full.
+      OSError: If the folder does not exist, cannot be written, or is full. The error names `path`.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")

@@ -253,13 +253,13 @@ def layers(
     import rich.table
 
     from lightjax import load_model
-    from lightjax.networks import inception
+    from lightjax.networks import architectures
 
-    named = inception.ARCHITECTURES.get(model)
+    named = architectures.ARCHITECTURES.get(model)
     table = rich.table.Table("layer", title=f"layers of {model}", box=rich.box.SIMPLE_HEAD)
     for heading in ("channels", "stride", "receptive field"):
         table.add_column(heading, justify="right")
-    for layer in inception.layers(named) if named else load_model(model).layers:
+    for layer in architectures.layers(named) if named else load_model(model).layers:
         inside = (layer.name.startswith("mixed") and "_" in layer.name) or layer.name.endswith("_pre_relu_conv")
         if everything or not inside:
             numbers = (layer.channels, layer.stride or "-", layer.receptive_field or "whole image")

@@ -1,4 +1,4 @@
-"""Names of classes: the table of ImageNet's, and how a name finds its place among the logits."""
+"""Names of classes, and the logits that they belong to."""
 
 import csv
 import difflib
@@ -7,19 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _TABLE = Path(__file__).parent / "data" / "imagenet_classes.tsv"
-"""One line for each class of ILSVRC 2012, in the order of bvlc_googlenet: synset, place in inception5h, names."""
+"""One row for each class of ILSVRC 2012, in the order of bvlc_googlenet: synset, logit in inception5h, names."""
 
 
 @functools.cache
 def imagenet(architecture: str) -> tuple[str, ...]:
-    """Names of a published network's classes, in the order of its logits.
+    """The class names of a published network in the order of its logits.
 
     Args:
-      architecture: "bvlc_googlenet", "inception5h" or "inception5h_torchlight"; others have no names here.
+      architecture: "bvlc_googlenet", "inception5h" or "inception5h_torchlight".
 
     Returns:
-      A name for each logit, which may hold several with commas between them ("tabby, tabby cat"); empty for the
-      logits of inception5h that stand for no class, 0 and 1001 to 1007.
+      One string for each logit; a class with several names has them all, separated by commas ("tabby, tabby cat").
+      The string is empty for logits 0 and 1001 to 1007 of inception5h, which belong to no class. For another
+      architecture the tuple is empty.
     """
     with _TABLE.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
@@ -33,16 +34,25 @@ def imagenet(architecture: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def find(name: str, class_names: Sequence[str]) -> int:
-    """The index of the class of a name, in any case: any one of a class's names, or all of them as they stand.
+def class_index(name: str, class_names: Sequence[str]) -> int:
+    """Look up the index of a class by name.
 
-    A class that is called so and nothing else comes before those that have other names too: "harp" is no harmonica.
+    A class for which this is the only name comes before classes that also have other names: "harp" is the class
+    "harp", and not "harmonica, mouth organ, harp, mouth harp".
+
+    Args:
+      name: One name of the class, or all of them as in `class_names`. Case, and underscores in place of spaces, do not
+        matter.
+      class_names: Names of the classes in the order of the logits.
 
     Raises:
-      ValueError: If no class is called so, or several are.
+      TypeError: If the name is not a string.
+      ValueError: If no class has the name, or more than one.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"a class name must be a string, got {name!r:.200}")
     if not class_names:
-        raise ValueError(f"this model does not name its classes, so {name!r} cannot be looked up: give an index")
+        raise ValueError(f"this model does not name its classes, so {name!r} cannot be looked up; give an index")
     places: dict[str, list[int]] = {}
     for index, names in enumerate(class_names):
         for key in {_plain(one) for one in (names, *names.split(",")) if one}:
@@ -61,10 +71,10 @@ def find(name: str, class_names: Sequence[str]) -> int:
 
 
 def check(index: int, class_names: Sequence[str]) -> None:
-    """Refuse the index of a logit that stands for no class.
+    """Check that a logit belongs to a class.
 
     Raises:
-      ValueError: If the model names its classes, but not this one.
+      ValueError: If the model has class names, but none for this logit.
     """
     if 0 <= index < len(class_names) and not class_names[index]:
         raise ValueError(f"logit {index} of this model stands for no class")

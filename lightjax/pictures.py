@@ -1,4 +1,4 @@
-"""Pictures in and out: PNG files that remember how they were made, and sheets of several pictures."""
+"""Load and save pictures, lay them out on sheets, and keep the settings of a render in PNG files."""
 
 import io
 import json
@@ -8,30 +8,34 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
-from lightjax import _files
+from lightjax import _checks, _files
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-"""Pillow's names of the formats that pictures are saved in, by the ending of the file name."""
+"""Formats that pictures are saved in, by the ending of the file name: Pillow's names."""
 
 _KEY = "lightjax"
 
 
 def load_picture(path: str | os.PathLike, size: int | tuple[int, int] | None = None) -> np.ndarray:
-    """Read a picture, upright as its camera meant it, and fit it to a size.
+    """Read a picture as RGB, and optionally fit it to a size.
+
+    The picture is turned upright if its EXIF data say so, and converted to red, green and blue. Transparent parts are
+    shown over white.
 
     Args:
       path: A file that Pillow can read.
-      size: Pixels, one number for a square or (height, width): the picture is scaled, its proportions kept, until it
-        just covers that size, and its middle is cut out. None leaves it as it is.
+      size: Size of the result in pixels: one number for a square, or (height, width). The picture is scaled until it
+        just covers this size, and its middle is cut out. None keeps the size of the file.
 
     Returns:
-      The picture, `[H, W, 3]` float32 in [0, 1]: grey and other colours turned into red, green and blue, transparent
-      parts over white.
+      The picture, `[H, W, 3]` float32 in [0, 1].
 
     Raises:
-      ValueError: If it is not a picture, or the size is wrong.
+      TypeError: If the size is not one or two whole numbers.
+      ValueError: If the file is not a picture, or the size is less than 1.
       FileNotFoundError: If there is no such file.
     """
+    fit = None if size is None else _checks.height_and_width(size)
     try:
         with Image.open(path) as opened:
             picture = ImageOps.exif_transpose(opened)
@@ -42,14 +46,11 @@ def load_picture(path: str | os.PathLike, size: int | tuple[int, int] | None = N
     except (UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} is not a readable picture") from error
     except OSError as error:
-        if error.errno is not None:  # no such file, no permission; otherwise Pillow's own, for damaged files
+        if error.errno is not None:  # Pillow's own errors, for damaged files, have no number
             raise
         raise ValueError(f"{path} is not a readable picture") from error
-    if size is not None:
-        height, width = (size, size) if isinstance(size, int | np.integer) else size
-        if height < 1 or width < 1:
-            raise ValueError(f"size is a positive number of pixels or a pair (height, width) of them, not {size!r}")
-        picture = ImageOps.fit(picture, (width, height), Image.Resampling.BICUBIC)
+    if fit is not None:
+        picture = ImageOps.fit(picture, (fit[1], fit[0]), Image.Resampling.BICUBIC)
     return np.asarray(picture, np.float32) / 255
 
 
@@ -73,31 +74,40 @@ def find_pictures(folder: str | os.PathLike) -> list[Path]:
 
 
 def to_bytes(image: np.ndarray) -> np.ndarray:
-    """A picture `[H, W, 3 or 4]` in [0, 1] as `uint8`, rounded to the nearest grey level.
+    """Round a picture `[H, W, 3 or 4]` in [0, 1] to `uint8`, 0 to 255.
 
     Raises:
-      ValueError: If it has another shape, or values that are not numbers in [0, 1].
+      ValueError: If the picture has another shape, or values that are not in [0, 1].
     """
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[-1] not in (3, 4):
-        raise ValueError(f"a picture is [H, W, 3], or [H, W, 4] with transparency, not {list(image.shape)}")
+        raise ValueError(f"a picture must be [H, W, 3], or [H, W, 4] with opacity, got {list(image.shape)}")
     if not (np.isfinite(image).all() and image.min() >= 0 and image.max() <= 1):
-        raise ValueError("a picture has values in [0, 1]; this one has others, or some that are not numbers")
+        raise ValueError(f"a picture must have values in [0, 1], got {image.min()} to {image.max()}")
     return np.round(image * 255).astype(np.uint8)
 
 
 def sheet(images: np.ndarray, columns: int | None = None, gap: int = 4) -> np.ndarray:
-    """Several pictures of one size on one white sheet, row by row.
+    """Lay out pictures of one size on a white sheet, row by row.
 
     Args:
-      images: `[N, H, W, 3]` in [0, 1], or `[N, H, W, 4]` with transparency.
-      columns: Pictures in a row; by default about as many as there are rows.
-      gap: White pixels between them.
+      images: `[N, H, W, 3]` in [0, 1], or `[N, H, W, 4]` with opacity; at least one.
+      columns: Number of pictures in a row; by default `ceil(sqrt(N))`.
+      gap: White pixels between the pictures.
 
     Returns:
       One picture `[H', W', 3 or 4]`; for N = 1 the picture itself.
+
+    Raises:
+      TypeError: If `columns` or `gap` is not a whole number.
+      ValueError: If the pictures have another shape, `columns` is less than 1 or `gap` less than 0.
     """
     images = np.asarray(images)
+    if images.ndim != 4 or images.shape[-1] not in (3, 4) or not len(images):
+        raise ValueError(f"the pictures of a sheet must be [N, H, W, 3 or 4], got {list(images.shape)}")
+    if columns is not None:
+        _checks.whole(columns, "columns", least=1)
+    _checks.whole(gap, "gap", least=0)
     number, height, width, channels = images.shape
     columns = min(columns or int(np.ceil(np.sqrt(number))), number)
     rows = -(-number // columns)
@@ -109,12 +119,18 @@ def sheet(images: np.ndarray, columns: int | None = None, gap: int = 4) -> np.nd
 
 
 def encode(image: np.ndarray, format: str = "PNG", settings: dict | None = None) -> bytes:
-    """A picture `[H, W, 3 or 4]` in [0, 1] as the bytes of a file.
+    """Encode a picture `[H, W, 3 or 4]` in [0, 1].
 
     Args:
       image: The picture; a fourth channel is its opacity. JPEG has no transparency and shows the picture over white.
-      format: A name that Pillow knows, such as "PNG", "JPEG" or "WEBP".
-      settings: What to write into the metadata of a PNG, as JSON; other formats do not carry it.
+      format: Pillow's name of the format, such as "PNG", "JPEG" or "WEBP".
+      settings: Metadata to write into a PNG as JSON; other formats leave them out.
+
+    Returns:
+      The bytes of a file.
+
+    Raises:
+      ValueError: If the picture has another shape, or values that are not in [0, 1].
     """
     buffer = io.BytesIO()
     options: dict = {} if format == "PNG" else {"quality": 95}
@@ -129,37 +145,37 @@ def encode(image: np.ndarray, format: str = "PNG", settings: dict | None = None)
 
 
 def file_format(path: str | os.PathLike) -> str:
-    """Pillow's name of the format that a file name asks for.
+    """Pillow's name of the format that belongs to the ending of a file name.
 
     Raises:
-      ValueError: If its ending is none that pictures are saved under here.
+      ValueError: If there is no ending, or it is not in `FORMATS`.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in FORMATS:
-        raise ValueError(f"cannot tell the format of {str(path)!r}: name a picture {', '.join(FORMATS)}")
+        raise ValueError(f"cannot tell the format of {str(path)!r}: the name must end in {', '.join(FORMATS)}")
     return FORMATS[suffix]
 
 
 def save(path: str | os.PathLike, image: np.ndarray, settings: dict | None = None) -> None:
-    """Write a picture `[H, W, 3 or 4]` in [0, 1], whole or not at all.
+    """Write a picture `[H, W, 3 or 4]` in [0, 1] to a file, atomically.
 
     Args:
-      path: A file ending in .png, .jpg, .jpeg or .webp; only the JPEGs lose transparency, over white.
-      image: The picture.
-      settings: How it was made; a PNG keeps them, and `read_settings` reads them back.
+      path: A file name ending in .png, .jpg, .jpeg or .webp. JPEG has no transparency and shows the picture over white.
+      image: The picture; a fourth channel is its opacity.
+      settings: How the picture was made. A PNG keeps them for `read_settings`.
 
     Raises:
-      ValueError: If the ending or the picture is wrong.
+      ValueError: If the ending of the file name, or the shape or a value of the picture, is wrong.
       OSError: If the file cannot be written.
     """
     _files.write_atomically(path, encode(image, file_format(path), settings))
 
 
 def read_settings(path: str | os.PathLike) -> dict:
-    """The settings that `save` wrote into a PNG.
+    """Read the settings that `save` wrote into a PNG.
 
     Raises:
-      ValueError: If it is not a picture, or holds none.
+      ValueError: If the file is not a picture, or has no settings.
       FileNotFoundError: If there is no such file.
     """
     try:

@@ -1,14 +1,34 @@
-"""What several test files share: numerical settings, and the data that lies beside the checkout where there is any."""
+"""Settings and fixtures of several test files."""
 
+import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import jax
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
-# Matrix units of accelerators round float32 to a few digits unless told otherwise.
+CACHE = "LIGHTJAX_TEST_CACHE"
+
+# By default the matrix units of accelerators round float32 to a few digits.
 jax.config.update("jax_default_matmul_precision", "highest")
-# Commands that run in this process keep no compiled programs: tests do not depend on those before them.
-jax.config.update("jax_enable_compilation_cache", False)
+
+
+def pytest_configure(config):
+    """Share compiled programs between the workers of a session, and between sessions if $LIGHTJAX_TEST_CACHE is set."""
+    if CACHE not in os.environ:  # the workers of xdist inherit it
+        os.environ[CACHE] = tempfile.mkdtemp(prefix="lightjax-tests-")
+
+        def remove():
+            shutil.rmtree(os.environ.pop(CACHE), ignore_errors=True)
+
+        config.add_cleanup(remove)
+    jax.config.update("jax_compilation_cache_dir", os.environ[CACHE])
+    jax.config.update(
+        "jax_compilation_cache_max_size", 2**33
+    )  # with a limit JAX locks the folder, without it it does not
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 @pytest.fixture(scope="session")
@@ -34,10 +54,10 @@ def googlenet_float32(googlenet_file: Path):
     """The trained BVLC GoogLeNet in lightjax, from the float32 original."""
     import torch
 
-    from lightjax.networks import inception, torch_bridge
+    from lightjax.networks import inception, inception_torch
 
     tensors = {k: v.numpy() for k, v in torch.load(googlenet_file, weights_only=True).items()}
-    return inception.InceptionV1(*torch_bridge.from_torch(tensors))
+    return inception.InceptionV1(*inception_torch.from_torch(tensors))
 
 
 @pytest.fixture(scope="session")
@@ -70,18 +90,35 @@ def converted(checkpoint: Path, tmp_path_factory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def compilations() -> dict[str, str]:
+    """Environment variables with which another process shares the compiled programs of this session."""
+    return {
+        "JAX_COMPILATION_CACHE_DIR": os.environ[CACHE],
+        "JAX_COMPILATION_CACHE_MAX_SIZE": str(2**33),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+    }
+
+
 @pytest.fixture
 def compiled():
-    """The names of the programs that are compiled, as they are."""
+    """The names of the programs that a test compiles, in order. The compilation cache is off meanwhile."""
     names: list[str] = []
 
     def listen(event: str, duration: float, **about) -> None:
         if event == "/jax/core/compile/backend_compile_duration":
             names.append(about.get("fun_name", ""))
 
+    def keep(enabled: bool) -> None:
+        jax.config.update("jax_enable_compilation_cache", enabled)
+        compilation_cache.reset_cache()  # JAX reads the setting once
+
+    before = jax.config.values["jax_enable_compilation_cache"]
+    keep(False)
     jax.monitoring.register_event_duration_secs_listener(listen)
     yield names
     jax.monitoring.unregister_event_duration_listener(listen)
+    keep(before)
 
 
 def _present(path: Path) -> Path:

@@ -252,7 +252,7 @@ def test_the_network_finds_the_class_that_a_logit_stands_for(googlenet, shared, 
         for path in sorted((shared / "datasets" / "caltech101" / name).glob("*.jpg"))[:6]:
             (folder / name).mkdir(parents=True, exist_ok=True)
             (folder / name / path.name).symlink_to(path)
-    logits = {labels.find(known, googlenet.class_names): name for name, known in names.items()}
+    logits = {labels.class_index(known, googlenet.class_names): name for name, known in names.items()}
     layer = "softmax2_pre_activation_matmul"
     found = examples.find(
         googlenet, folder, {layer: list(logits), "mixed3a": [0]}, tmp_path / "out", 4, 128, progress=False

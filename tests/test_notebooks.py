@@ -1,4 +1,4 @@
-"""The notebooks: they run from a clean kernel, and what is kept of their last whole run is fit to be read."""
+"""The notebooks run from a clean kernel, and their stored outputs are those of a whole run."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MOST_BYTES = 1_500_000
-# A path from the root or from home, on any system; the slashes of addresses, tags and prose are not at its start.
+# A path from the root or from home, on any system; not the slashes of URLs, of tags and of prose.
 ABSOLUTE = re.compile(r"(?<![\w:/.<])/[\w.-]+/|(?<!\w)~/|\b[A-Z]:\\")
 
 pytestmark = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -23,13 +23,13 @@ def code(path):
 
 
 def pictures(cell):
-    """How many pictures a cell shows."""
+    """The number of pictures that a cell shows."""
     shown = [output.get("data", {}) for output in cell.get("outputs", [])]
     return sum(("image/png" in data) + data.get("text/html", "").count("<img ") for data in shown)
 
 
 def texts(path):
-    """All that is to be read in a notebook, without the bytes of its pictures."""
+    """The texts of a notebook, without the bytes of its pictures."""
     for cell in read(path).cells:
         yield cell.source
         for output in cell.get("outputs", []):
@@ -41,29 +41,26 @@ def texts(path):
 
 @pytest.fixture
 def kernel(tmp_path, monkeypatch) -> str:
-    """The name of a kernel that is this interpreter, whatever others the machine knows."""
+    """The name of a kernel that runs this interpreter."""
     pytest.importorskip("ipykernel.kernelspec").install(prefix=str(tmp_path), kernel_name="this")
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "share" / "jupyter"))
     return "this"
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory) -> Path:
-    """An empty cache, for both notebooks, so that the network is converted once."""
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.mark.slow
-def test_it_runs_from_a_clean_kernel(path, kernel, cache, googlenet_file, shared, tmp_path, monkeypatch):
+def test_it_runs_from_a_clean_kernel(path, kernel, compilations, shared, tmp_path, monkeypatch):
+    """With two steps for each picture, and pictures of 64 pixels where the notebook allows it."""
     nbclient = pytest.importorskip("nbclient")
-    monkeypatch.setenv("LIGHTJAX_HOME", str(googlenet_file.parent))
-    monkeypatch.setenv("LIGHTJAX_PICTURES", str(shared / "images"))
-    monkeypatch.setenv("LIGHTJAX_NOTEBOOK_STEPS", "2")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # nearly all of the time goes into compiling
+    quick = {
+        "LIGHTJAX_NOTEBOOK_STEPS": "2",
+        "LIGHTJAX_NOTEBOOK_SIZE": "64",
+        "LIGHTJAX_PICTURES": str(shared / "images"),
+    }
+    faster = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # compiling takes most of the time
+    for name, value in (quick | faster | compilations | {"XDG_CACHE_HOME": str(tmp_path)}).items():
+        monkeypatch.setenv(name, value)
     document, folder = read(path), {"metadata": {"path": str(tmp_path)}}
     nbclient.NotebookClient(document, timeout=300, kernel_name=kernel, resources=folder).execute()
-    # Two steps show as many pictures as all of them.
     shown = [pictures(cell) for cell in document.cells]
     assert shown == [pictures(cell) for cell in read(path).cells]
 
@@ -100,6 +97,6 @@ def test_it_is_small(path):
     assert path.stat().st_size < MOST_BYTES
 
 
-def test_it_names_no_place_of_the_machine_it_was_made_on(path):
+def test_it_has_no_path_of_the_machine_that_it_was_made_on(path):
     for text in texts(path):
         assert not ABSOLUTE.search(text)

@@ -18,13 +18,13 @@ def test_load_picture_reads_the_pixels_of_a_file(tmp_path):
     np.testing.assert_allclose(picture, LEVELS / 255, atol=1e-7)
 
 
-def test_load_picture_is_upright_and_in_colour(tmp_path):
+def test_load_picture_is_upright_and_in_color(tmp_path):
     exif = Image.Exif()
-    exif[0x0112] = 6  # taken with the camera on its side: turn it clockwise to see it
+    exif[0x0112] = 6  # the camera lay on its side: the picture is shown turned clockwise
     Image.fromarray(LEVELS).save(tmp_path / "x.png", exif=exif)
     np.testing.assert_allclose(load_picture(tmp_path / "x.png") * 255, np.rot90(LEVELS, -1), atol=1e-4)
-    Image.fromarray(LEVELS[..., 0]).save(tmp_path / "grey.png")
-    np.testing.assert_allclose(load_picture(tmp_path / "grey.png")[..., 2] * 255, LEVELS[..., 0], atol=1e-4)
+    Image.fromarray(LEVELS[..., 0]).save(tmp_path / "gray.png")
+    np.testing.assert_allclose(load_picture(tmp_path / "gray.png")[..., 2] * 255, LEVELS[..., 0], atol=1e-4)
 
 
 def test_load_picture_shows_transparent_parts_over_white(tmp_path):
@@ -61,8 +61,11 @@ def test_load_picture_refuses_what_it_cannot_read(tmp_path):
         with pytest.raises(ValueError, match=f"{name} is not a readable picture"):
             load_picture(tmp_path / name)
     Image.fromarray(LEVELS).save(tmp_path / "x.png")
-    for size in (0, (3, -1)):
-        with pytest.raises(ValueError, match="positive number of pixels"):
+    for size, wrong in ((0, 0), ((3, -1), -1)):
+        with pytest.raises(ValueError, match=f"size must be at least 1, got {wrong}"):
+            load_picture(tmp_path / "x.png", size)
+    for size in (1.5, "big", (3, 4.5), (3, 4, 5)):
+        with pytest.raises(TypeError, match="size must be a whole number"):
             load_picture(tmp_path / "x.png", size)
 
 
@@ -84,9 +87,21 @@ def test_a_sheet_of_transparent_pictures_is_transparent():
     np.testing.assert_array_equal(whole[:, 7:12], pictures[1])
 
 
+@pytest.mark.parametrize("arguments", [{"columns": 0}, {"gap": -1}])
+def test_a_sheet_refuses_settings_out_of_range(arguments):
+    with pytest.raises(ValueError, match=r"(columns|gap) must be at least [01], got"):
+        sheet(np.ones((2, 4, 5, 3), np.float32), **arguments)
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 3), (0, 4, 5, 3), (2, 4, 5, 2)])
+def test_a_sheet_refuses_arrays_that_are_not_pictures(shape):
+    with pytest.raises(ValueError, match=r"must be \[N, H, W, 3 or 4\], got"):
+        sheet(np.ones(shape, np.float32))
+
+
 @pytest.mark.parametrize("shape", [(4, 5), (4, 5, 2), (1, 4, 5, 3)])
-def test_other_shapes_are_no_pictures(shape):
-    with pytest.raises(ValueError, match=r"a picture is \[H, W, 3\], or \[H, W, 4\]"):
+def test_arrays_of_other_shapes_are_refused(shape):
+    with pytest.raises(ValueError, match=r"a picture must be \[H, W, 3\], or \[H, W, 4\] with opacity, got"):
         to_bytes(np.zeros(shape))
 
 

@@ -1,4 +1,4 @@
-"""The README: its examples run as they stand, with fewer steps, and its pictures are those it says."""
+"""The README: its examples run, with fewer steps, and its pictures were made by its commands."""
 
 import re
 import shlex
@@ -18,10 +18,13 @@ COMMANDS = re.findall(r"^\$ (lightjax .+)$", README, re.MULTILINE)
 
 
 @pytest.fixture
-def offline(tmp_path, googlenet_file, monkeypatch) -> Path:
-    """A folder to work in, with the weights at home, an empty cache, and a network that leads nowhere."""
-    monkeypatch.setenv("LIGHTJAX_HOME", str(googlenet_file.parent))
+def offline(tmp_path, compilations, monkeypatch) -> Path:
+    """An empty folder to work in, with an empty cache and no connection."""
+    monkeypatch.delenv("LIGHTJAX_HOME", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # compiling takes most of the time
+    for name, value in compilations.items():
+        monkeypatch.setenv(name, value)
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.chdir(tmp_path)
@@ -30,7 +33,7 @@ def offline(tmp_path, googlenet_file, monkeypatch) -> Path:
 
 @pytest.mark.slow
 def test_the_examples_in_python_run_one_after_the_other(offline):
-    """As in a notebook that is run from top to bottom, with at most two steps each."""
+    """In one process, with at most two steps each."""
     cut = """
         import lightjax
         def cut(full):
@@ -47,11 +50,11 @@ def test_the_examples_in_python_run_one_after_the_other(offline):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_commands_run_without_a_network(command, offline, googlenet_file):
+def test_the_commands_run_without_a_connection(command, offline, request):
     arguments = shlex.split(command)
     program = [str(Path(sys.executable).parent / arguments[0]), *arguments[1:]]
     if "convert" in program:
-        program[2] = str(googlenet_file)
+        program[2] = str(request.getfixturevalue("googlenet_file"))
     if "render" in program or "gallery" in program:
         program = [re.sub(r"^32,128$", "1,2", p) for p in program] + ["--steps", "2", "-q"]
     done = subprocess.run(program, capture_output=True, text=True, timeout=600)
@@ -61,7 +64,7 @@ def test_the_commands_run_without_a_network(command, offline, googlenet_file):
         assert done.stderr in README
 
 
-def test_every_picture_is_there_and_small():
+def test_every_picture_is_in_the_repository_and_small():
     pictures = re.findall(r"!\[.+?\]\((.+?)\)", README)
     assert len(pictures) >= 4
     for picture in pictures:

@@ -126,7 +126,7 @@ def _command(manifest: Mapping[str, Any], name: str) -> str:
     model = manifest["model"]
     if model is None:
         return "(the network was given in Python, and no command can name it)"
-    option = [] if networks.is_known(model) else ["--model", model]
+    option = [] if model in networks.ARCHITECTURES else ["--model", model]
     return shlex.join(["lightjax", "render", "--like", name, *option, "-o", "again.png"])
 
 

@@ -1,9 +1,42 @@
-"""Networks: from pictures to named activations."""
+"""Networks: pictures to named activations."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from lightjax.networks.architectures import ARCHITECTURES, DEFAULT, Architecture, Block, Layer, ResponseNorm
+from lightjax.networks.torch_bridge import ConversionError
+
+if TYPE_CHECKING:
+    from lightjax.networks import inception, weights
+    from lightjax.networks.inception import InceptionV1
+    from lightjax.networks.weights import WeightsError, load_model
+
+__all__ = [
+    "ARCHITECTURES",
+    "DEFAULT",
+    "Architecture",
+    "Block",
+    "ConversionError",
+    "InceptionV1",
+    "Layer",
+    "ResponseNorm",
+    "WeightsError",
+    "inception",
+    "load_model",
+    "weights",
+]
+
+_LAZY = {"InceptionV1": "inception", "WeightsError": "weights", "load_model": "weights"}
+"""Names by module. Both modules need flax.nnx, which takes long to import, so they are imported when first used."""
 
 
-def __getattr__(name):
-    if name == "load_model":
-        from lightjax.networks.weights import load_model
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(f"lightjax.networks.{_LAZY[name]}"), name)
+    if name in _LAZY.values():
+        return importlib.import_module(f"lightjax.networks.{name}")
+    raise AttributeError(f"module 'lightjax.networks' has no attribute {name!r}")
 
-        return load_model
-    raise AttributeError(name)
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

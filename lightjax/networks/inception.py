@@ -1,18 +1,10 @@
-"""InceptionV1 (GoogLeNet): one module, driven by an architecture record.
-
-A record says what its published networks differ in: widths, padding, normalisation, preprocessing, classes. `graph`
-turns it into the list of operations in the order in which data flows, and everything else reads that list: the
-forward pass, the table of layers, and the conversion of weights.
+"""InceptionV1 (GoogLeNet) as a Flax module that runs the graph of an architecture record.
 
 References:
   Szegedy et al., "Going Deeper with Convolutions", CVPR 2015.
 """
 
-import dataclasses
-import functools
-import types
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,243 +14,24 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from lightjax import ops
-
-Padding = Literal["same", "caffe", "torchlight"]
-
-
-class Block(NamedTuple):
-    """Widths of one inception block, whose output is the concatenation of four branches."""
-
-    conv1x1: int
-    bottleneck3x3: int
-    conv3x3: int
-    bottleneck5x5: int
-    conv5x5: int
-    pool_reduce: int
-
-
-class ResponseNorm(NamedTuple):
-    """Constants of `ops.local_response_norm`."""
-
-    radius: int
-    bias: float
-    alpha: float
-    beta: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Architecture:
-    """What one InceptionV1 differs in from another.
-
-    Attributes:
-      name: As in `ARCHITECTURES`.
-      stem: Widths of the first three convolutions.
-      blocks: Widths of mixed3a, 3b, 4a, 4b, 4c, 4d, 4e, 5a and 5b.
-      classes: Number of logits; 0 for a network without its classifier.
-      padding: "same" pads as TensorFlow does at every size. The others pad by fixed amounts: the first convolution
-        by (3, 3) for "caffe" and (2, 3) for "torchlight", the pools of stride 2 by (0, 1) for both.
-      norm: Constants of the local response normalization.
-      mean: Subtracted from `255 * image`, in red, green, blue order.
-      bgr: Whether the network reads blue, green, red.
-    """
-
-    name: str
-    stem: tuple[int, int, int]
-    blocks: tuple[Block, ...]
-    classes: int
-    padding: Padding
-    norm: ResponseNorm
-    mean: tuple[float, float, float]
-    bgr: bool = False
-
-
-_GOOGLENET_BLOCKS = (
-    Block(64, 96, 128, 16, 32, 32),
-    Block(128, 128, 192, 32, 96, 64),
-    Block(192, 96, 208, 16, 48, 64),
-    Block(160, 112, 224, 24, 64, 64),
-    Block(128, 128, 256, 24, 64, 64),
-    Block(112, 144, 288, 32, 64, 64),
-    Block(256, 160, 320, 32, 128, 128),
-    Block(256, 160, 320, 32, 128, 128),
-    Block(384, 192, 384, 48, 128, 128),
-)
-
-_INCEPTION5H_BLOCKS = (
-    *_GOOGLENET_BLOCKS[:2],
-    _GOOGLENET_BLOCKS[2]._replace(conv3x3=204),
-    *_GOOGLENET_BLOCKS[3:7],
-    _GOOGLENET_BLOCKS[7]._replace(bottleneck5x5=48),
-    _GOOGLENET_BLOCKS[8],
-)
-
-INCEPTION5H = Architecture(
-    name="inception5h",
-    stem=(64, 64, 192),
-    blocks=_INCEPTION5H_BLOCKS,
-    classes=1008,
-    padding="same",
-    norm=ResponseNorm(radius=5, bias=2.0, alpha=1e-4, beta=0.5),
-    mean=(117.0, 117.0, 117.0),
-)
-"""The network of Lucid, Lucent and TorchLight, as TensorFlow ran it."""
-
-INCEPTION5H_TORCHLIGHT = dataclasses.replace(
-    INCEPTION5H,
-    name="inception5h_torchlight",
-    padding="torchlight",
-    norm=ResponseNorm(radius=4, bias=1.0, alpha=1e-4 / 9, beta=0.5),
-)
-"""inception5h as Lucent and TorchLight run it: fixed padding, and a normalisation it was not trained with."""
-
-BVLC_GOOGLENET = Architecture(
-    name="bvlc_googlenet",
-    stem=(64, 64, 192),
-    blocks=_GOOGLENET_BLOCKS,
-    classes=1000,
-    padding="caffe",
-    norm=ResponseNorm(radius=2, bias=1.0, alpha=1e-4 / 5, beta=0.75),
-    mean=(123.0, 117.0, 104.0),
-    bgr=True,
-)
-"""The Caffe GoogLeNet of DeepDream."""
-
-ARCHITECTURES = {a.name: a for a in (INCEPTION5H, INCEPTION5H_TORCHLIGHT, BVLC_GOOGLENET)}
-
-
-def without_classifier(architecture: Architecture) -> Architecture:
-    """The same network up to "avgpool0", for checkpoints that lack the last matrix."""
-    return dataclasses.replace(architecture, classes=0)
-
-
-class Node(NamedTuple):
-    """One operation of the network: what it is called, what it does, and what it reads."""
-
-    name: str
-    op: Literal["conv", "relu", "max_pool", "norm", "concat", "mean", "linear", "softmax"]
-    inputs: tuple[str, ...]
-    channels: int
-    kernel: int = 1
-    stride: int = 1
-
-
-class Layer(NamedTuple):
-    """One line of the table of layers.
-
-    `stride` is the distance between neighbouring positions and `receptive_field` the side of the square that one
-    position can see, both in pixels of the image; both are None where a value depends on the whole image.
-    """
-
-    name: str
-    channels: int
-    stride: int | None
-    receptive_field: int | None
-
-
-@functools.lru_cache
-def graph(architecture: Architecture) -> tuple[Node, ...]:
-    """The operations of a network, in the order in which data flows, from "input" on."""
-    nodes: list[Node] = []
-
-    def add(name: str, op, inputs: tuple[str, ...], channels: int, kernel: int = 1, stride: int = 1) -> str:
-        nodes.append(Node(name, op, inputs, channels, kernel, stride))
-        return name
-
-    def conv(name: str, source: str, channels: int, kernel: int = 1, stride: int = 1) -> str:
-        before = add(f"{name}_pre_relu_conv", "conv", (source,), channels, kernel, stride)
-        return add(name, "relu", (before,), channels)
-
-    def pool(name: str, source: str, stride: int = 2) -> str:
-        return add(name, "max_pool", (source,), nodes[-1].channels, 3, stride)
-
-    def norm(name: str, source: str) -> str:
-        return add(name, "norm", (source,), nodes[-1].channels)
-
-    def mixed(name: str, source: str, block: Block) -> str:
-        channels = nodes[-1].channels
-        pooled = add(f"{name}_pool", "max_pool", (source,), channels, 3, 1)
-        bottleneck3x3 = conv(f"{name}_3x3_bottleneck", source, block.bottleneck3x3)
-        bottleneck5x5 = conv(f"{name}_5x5_bottleneck", source, block.bottleneck5x5)
-        branches = (
-            conv(f"{name}_1x1", source, block.conv1x1),
-            conv(f"{name}_3x3", bottleneck3x3, block.conv3x3, 3),
-            conv(f"{name}_5x5", bottleneck5x5, block.conv5x5, 5),
-            conv(f"{name}_pool_reduce", pooled, block.pool_reduce),
-        )
-        channels = block.conv1x1 + block.conv3x3 + block.conv5x5 + block.pool_reduce
-        before = tuple(f"{branch}_pre_relu_conv" for branch in branches)
-        add(f"{name}_pre_relu", "concat", before, channels)
-        return add(name, "concat", branches, channels)
-
-    blocks = iter(architecture.blocks)
-    x = conv("conv2d0", "input", architecture.stem[0], 7, 2)
-    x = norm("localresponsenorm0", pool("maxpool0", x))
-    x = conv("conv2d1", x, architecture.stem[1])
-    x = conv("conv2d2", x, architecture.stem[2], 3)
-    x = pool("maxpool1", norm("localresponsenorm1", x))
-    for name in ("mixed3a", "mixed3b"):
-        x = mixed(name, x, next(blocks))
-    x = pool("maxpool4", x)
-    for name in ("mixed4a", "mixed4b", "mixed4c", "mixed4d", "mixed4e"):
-        x = mixed(name, x, next(blocks))
-    x = pool("maxpool10", x)
-    for name in ("mixed5a", "mixed5b"):
-        x = mixed(name, x, next(blocks))
-    x = add("avgpool0", "mean", (x,), nodes[-1].channels)
-    if architecture.classes:
-        x = add("softmax2_pre_activation_matmul", "linear", (x,), architecture.classes)
-        add("softmax2", "softmax", (x,), architecture.classes)
-    return tuple(nodes)
-
-
-@functools.lru_cache
-def layers(architecture: Architecture) -> tuple[Layer, ...]:
-    """The table of layers, "input" first, in the order in which data flows."""
-    table = {"input": Layer("input", 3, 1, 1)}
-    for node in graph(architecture):
-        sources = [table[name] for name in node.inputs]
-        stride, field = sources[0].stride, max((s.receptive_field or 0) for s in sources)
-        if node.op == "mean" or stride is None:
-            table[node.name] = Layer(node.name, node.channels, None, None)
-        else:
-            field += (node.kernel - 1) * stride
-            table[node.name] = Layer(node.name, node.channels, stride * node.stride, field)
-    return tuple(table.values())
-
-
-@functools.lru_cache
-def parameter_shapes(architecture: Architecture) -> Mapping[str, tuple[int, ...]]:
-    """Shapes of all parameters, by names such as "conv2d0/kernel" and "softmax2_pre_activation_matmul/bias"."""
-    channels = {"input": 3} | {node.name: node.channels for node in graph(architecture)}
-    shapes: dict[str, tuple[int, ...]] = {}
-    for node in graph(architecture):
-        name, inputs = node.name.removesuffix("_pre_relu_conv"), channels[node.inputs[0]]
-        if node.op == "conv":
-            shapes[f"{name}/kernel"] = (node.kernel, node.kernel, inputs, node.channels)
-            shapes[f"{name}/bias"] = (node.channels,)
-        elif node.op == "linear":
-            shapes[f"{name}/kernel"] = (inputs, node.channels)
-            shapes[f"{name}/bias"] = (node.channels,)
-    return types.MappingProxyType(shapes)
+from lightjax._structure import Note
+from lightjax.networks.architectures import Architecture, Layer, Node, graph, layers, parameter_shapes
 
 
 class Affine(nnx.Module):
-    """A kernel and a bias; what they are applied to is the network's business."""
+    """The kernel and the bias of a convolution or of a matrix product."""
 
     def __init__(self, kernel: Array, bias: Array):
-        """Hold the arrays as parameters."""
+        """Make the arrays parameters."""
         self.kernel = nnx.Param(kernel)
         self.bias = nnx.Param(bias)
 
 
 class InceptionV1(nnx.Module):
-    """InceptionV1 as a function from images to all its named activations.
+    """InceptionV1 as a function from images to named activations.
 
     Attributes:
-      architecture: The record it was built from.
-      source: Where its weights come from, for the record of a render, such as "bvlc_googlenet@e87c85cf2e01";
-        empty for weights drawn at random.
-      class_names: Names of the classes, in the order of the logits; empty where they are not known.
+      architecture: The record that the network was built from.
 
     References:
       Szegedy et al., "Going Deeper with Convolutions", CVPR 2015.
@@ -274,63 +47,78 @@ class InceptionV1(nnx.Module):
         source: str = "",
         class_names: tuple[str, ...] = (),
     ):
-        """Build the network around given parameters, or around ones drawn at random.
+        """Build a network from parameters, or with random parameters.
 
         Args:
           architecture: One of `ARCHITECTURES`, or a record of your own.
-          parameters: Arrays by the names and shapes of `parameter_shapes(architecture)`.
-          rngs: Draws He-normal kernels and zero biases in place of `parameters`.
-          dtype: What the network computes in, such as float32 or bfloat16; images and activations are float32 all the
-            same.
-          source: See the attribute.
-          class_names: See the attribute.
+          parameters: Arrays by name, as in `parameter_shapes(architecture)`.
+          rngs: Draws He-normal kernels and zero biases; give this or `parameters`.
+          dtype: Floating-point type to compute in, such as float32 or bfloat16. The activations of a call have the
+            type of its images in any case.
+          source: Where the weights come from, such as "bvlc_googlenet@e87c85cf2e01". Renders record it.
+          class_names: Names of the classes in the order of the logits; empty if unknown.
 
         Raises:
-          ValueError: If a parameter is missing, unexpected or of another shape, if it is not clear which parameters
-            to use, or if the dtype is none of real numbers.
+          TypeError: If not exactly one of `parameters` and `rngs` is given.
+          ValueError: If a parameter is missing, unexpected or has another shape, or if the dtype is not a
+            floating-point type.
         """
         dtype = check_dtype(dtype)
         shapes = parameter_shapes(architecture)
         if parameters is None and rngs is not None:
             parameters = _random_parameters(shapes, rngs)
         elif parameters is None or rngs is not None:
-            raise ValueError("give either parameters or rngs, not both and not neither")
+            raise TypeError("exactly one of parameters and rngs must be given")
         wrong = [f"{name} is missing" for name in shapes if name not in parameters]
         wrong += [f"{name} is unexpected" for name in parameters if name not in shapes]
         wrong += [
-            f"{name} is {tuple(parameters[name].shape)}, not {shape}"
+            f"{name} must have shape {shape}, got {tuple(parameters[name].shape)}"
             for name, shape in shapes.items()
             if name in parameters and tuple(parameters[name].shape) != shape
         ]
         if wrong:
-            raise ValueError(f"these are not the parameters of {architecture.name}: " + "; ".join(wrong))
+            raise ValueError(f"the parameters do not fit {architecture.name}: " + "; ".join(wrong))
         self.architecture = architecture
-        self.source = source
-        self.class_names = class_names
+        # As notes, because networks that differ only in these should share their compiled programs.
+        self._source = Note(source)
+        self._class_names = Note(tuple(class_names))
         for name in dict.fromkeys(name.partition("/")[0] for name in shapes):
             setattr(self, name, Affine(*(_cast(parameters[f"{name}/{part}"], dtype) for part in ("kernel", "bias"))))
 
     @property
+    def source(self) -> str:
+        """Where the weights come from, such as "bvlc_googlenet@e87c85cf2e01"; empty for random weights."""
+        return self._source.content
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes in the order of the logits; empty if unknown."""
+        return self._class_names.content
+
+    @property
     def layers(self) -> tuple[Layer, ...]:
-        """Name, channels, stride and receptive field of every activation, in the order in which data flows."""
+        """Name, channels, stride and receptive field of each activation, in the order of computation."""
         return layers(self.architecture)
 
     def __call__(self, images: Array, *, relu: ops.Relu = ops.relu) -> dict[str, Array]:
         """Compute all named activations.
 
-        Under `jit`, what the caller does not read is not computed: reading mixed3a does not pay for mixed5b.
+        Under `jit`, only the activations that the caller uses are computed, and the layers before them.
 
         Args:
-          images: `[N, H, W, 3]` in [0, 1], red, green, blue.
-          relu: The rectifier, one of those in `ops`, which differ in their gradients alone.
+          images: `[N, H, W, 3]` in [0, 1]; red, green, blue.
+          relu: The rectifier, such as `ops.relu`. Those in `ops` differ only in their gradients.
 
         Returns:
-          Activations `[N, h, w, c]` by name, `[N, c]` from "avgpool0" on.
+          Activations by name: `[N, h, w, c]`, or `[N, c]` for "avgpool0" and the layers after it.
+
+        Raises:
+          ValueError: If the images are too small for the network.
         """
         with jax.named_scope("input"):
             values = {"input": self._preprocess(images)}
         for node in graph(self.architecture):
-            with jax.named_scope(node.name):  # what profiles and compiled programs call it
+            with jax.named_scope(node.name):  # shown by profilers and in compiled programs
                 values[node.name] = self._apply(node, [values[name] for name in node.inputs], relu)
         return {name: value.astype(images.dtype) for name, value in values.items()} | {"input": images}
 
@@ -373,27 +161,27 @@ class InceptionV1(nnx.Module):
 
 
 def check_dtype(dtype: DTypeLike) -> jnp.dtype:
-    """What a network is to compute in.
+    """The floating-point type that a network computes in.
 
     Raises:
-      ValueError: If it is none of real numbers.
+      ValueError: If it is not a floating-point type.
     """
     try:
         known = jnp.dtype(dtype)
     except TypeError:
         known = jnp.dtype(bool)
     if not jnp.issubdtype(known, jnp.floating):
-        raise ValueError(f"a network computes in real numbers, such as float32 or bfloat16, not in {dtype!r}")
+        raise ValueError(f"dtype must be a floating-point type such as float32 or bfloat16, got {dtype!r}")
     return known
 
 
 def _cast(parameter: Array | np.ndarray, dtype: DTypeLike) -> Array:
-    # Converted by NumPy where it can be: JAX would compile one program for each shape.
+    # NumPy arrays are converted by NumPy, because JAX would compile a program for each shape.
     return jnp.asarray(parameter.astype(dtype) if isinstance(parameter, np.ndarray) else parameter, dtype)
 
 
 def _random_parameters(shapes: Mapping[str, tuple[int, ...]], rngs: nnx.Rngs) -> dict[str, np.ndarray]:
-    """He-normal kernels and zero biases, drawn by NumPy: JAX would compile one program for each shape."""
+    """He-normal kernels and zero biases. NumPy draws them, because JAX would compile a program for each shape."""
     generator = np.random.default_rng(np.asarray(jax.random.bits(rngs.params(), (4,))))
     return {
         name: np.zeros(shape, np.float32)

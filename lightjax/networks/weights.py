@@ -1,11 +1,10 @@
-"""Pretrained networks: the one that comes with lightjax, and those that are found, downloaded, converted and cached.
+"""Pretrained networks: find, download, convert, verify, cache and load them.
 
-A weights file is a safetensors file of the parameters of `inception.parameter_shapes`, in float32 or float16. Its
+A weights file is a safetensors file of the parameters in `architectures.parameter_shapes`, in float32 or float16. Its
 metadata name the architecture, the source, and the sha256 of the file that it was converted from.
 """
 
 import contextlib
-import difflib
 import hashlib
 import importlib.metadata
 import json
@@ -20,19 +19,18 @@ import safetensors
 import safetensors.numpy
 from jax.typing import DTypeLike
 
-from lightjax import _files, labels
-from lightjax.networks import inception, torch_bridge
-from lightjax.networks.inception import Architecture, InceptionV1
-
-DEFAULT = "bvlc_googlenet"
-"""The network of `visualize` unless another is given."""
+from lightjax import _checks, _files, labels
+from lightjax.networks import architectures, inception, inception_torch, torch_bridge
+from lightjax.networks.architectures import DEFAULT, Architecture
+from lightjax.networks.inception import InceptionV1
+from lightjax.networks.torch_bridge import ConversionError
 
 EMBEDDED = {"bvlc_googlenet": Path(__file__).parents[1] / "data" / "bvlc_googlenet.safetensors"}
-"""Networks that come with lightjax; `data/bvlc_googlenet.md` is the model card."""
+"""Files of the networks that come with lightjax. The model card is `data/bvlc_googlenet.md`."""
 
 
 class Checkpoint(NamedTuple):
-    """A public file of weights: its stem, where it is, and the git blob id that pins what is in it."""
+    """A public PyTorch checkpoint: its file name without ending, its URL, and the git blob id of its content."""
 
     stem: str
     url: str
@@ -45,21 +43,18 @@ _INCEPTION5H = Checkpoint(
     f"{_GITHUB}/pytorch-old-tensorflow-models/raw/f8187b60fca8a3f5cfa541406dcbcefb80db5c78/inception5h.pth",
     "119f77db85c8352960933e025312b507d9a96ed7",
 )
-CHECKPOINTS = {
-    "inception5h": _INCEPTION5H,
-    "inception5h_torchlight": _INCEPTION5H,
-}
-"""The public file behind each model that is downloaded."""
+CHECKPOINTS = {"inception5h": _INCEPTION5H, "inception5h_torchlight": _INCEPTION5H}
+"""The public checkpoint of each network that is downloaded."""
 
 _OFFER = f"the network {DEFAULT!r} comes with lightjax and needs neither a download nor PyTorch"
 
 
 class WeightsError(RuntimeError):
-    """Weights that cannot be had or cannot be used; the message says what to do."""
+    """Weights cannot be found, downloaded or used. The message says what to do."""
 
 
 class Conversion(NamedTuple):
-    """What a checkpoint turned out to be: its architecture, and the tensors that were left out on purpose."""
+    """A converted checkpoint: its architecture, and the names of the auxiliary tensors that were left out."""
 
     architecture: Architecture
     skipped: list[str]
@@ -74,34 +69,33 @@ class WeightsFile(NamedTuple):
 
     @property
     def source(self) -> str:
-        """What a render says that its network was, such as "bvlc_googlenet@e87c85cf2e01, float16 weights"."""
+        """Name of the weights in the record of a render, such as "bvlc_googlenet@e87c85cf2e01, float16 weights"."""
         half = any(value.dtype == np.float16 for value in self.parameters.values())
         return f"{self.architecture.name}@{self.metadata.get('sha256', '')[:12]}" + ", float16 weights" * half
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the logits; empty where the file does not say."""
-        return tuple(json.loads(self.metadata.get("class_names", "[]")))
 
 
 def load_model(model: str | os.PathLike = DEFAULT, *, dtype: DTypeLike = "float32") -> InceptionV1:
     """Load a pretrained network.
 
-    "bvlc_googlenet" comes with lightjax. Other names are looked for in the folder `$LIGHTJAX_HOME`, then in the
-    platform's cache, as `NAME.safetensors` or, to be converted once, as the public `NAME.pth`. A name found in neither
-    is downloaded, checked against the hash that this version of lightjax pins, converted, and cached.
+    "bvlc_googlenet" comes with lightjax. The weights of other names are looked up in the folder `$LIGHTJAX_HOME`, then
+    in the platform's cache folder, as `NAME.safetensors` or as the public checkpoint `NAME.pth`, which is converted
+    once. If they are in neither folder, they are downloaded, verified against a pinned hash, converted, and cached.
 
     Args:
       model: "bvlc_googlenet" (GoogLeNet, the network of DeepDream), "inception5h" (the network of Lucid, Lucent and
         TorchLight), "inception5h_torchlight" (the same weights with TorchLight's padding and normalization), or the
         path of a weights file that `lightjax convert` wrote.
-      dtype: What the network computes in; "bfloat16" is faster where the hardware has it, and good enough for pictures.
+      dtype: Floating-point type to compute in. "bfloat16" is faster on hardware that supports it, and precise enough
+        for pictures.
+
+    Returns:
+      The network, with its class names.
 
     Raises:
-      ValueError: If the dtype is not one of real numbers.
+      ValueError: If the dtype is not a floating-point type.
       WeightsError: If there is no such model, if it can be neither found nor downloaded, or if its file is damaged.
-      ConversionError: If a `.pth` file found in one of the folders is not the checkpoint that its name says.
-      ImportError: If a checkpoint has to be converted and PyTorch is not installed.
+      ConversionError: If a `.pth` file in one of the folders is not the checkpoint that its name says.
+      ImportError: If a checkpoint must be converted and PyTorch is not installed.
     """
     dtype = inception.check_dtype(dtype)
     architecture = None
@@ -112,23 +106,20 @@ def load_model(model: str | os.PathLike = DEFAULT, *, dtype: DTypeLike = "float3
             path = _find(CHECKPOINTS[model])
         except ImportError as error:
             raise ImportError(f"{error}; {_OFFER}") from None
-        architecture = inception.ARCHITECTURES[model]
+        architecture = architectures.ARCHITECTURES[model]
     else:
         path = Path(model)
         if not path.is_file():
-            names = [*EMBEDDED, *CHECKPOINTS]
-            close = difflib.get_close_matches(str(model), names, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known names: {', '.join(names)}"
+            hint = _checks.hint(str(model), [*EMBEDDED, *CHECKPOINTS])
             raise WeightsError(f"there is no model or weights file {str(model)!r}; {hint}")
         if path.suffix in (".pth", ".pt"):
-            raise WeightsError(f"{path} is a PyTorch checkpoint: convert it first, with 'lightjax convert {path}'")
+            raise WeightsError(f"{path} is a PyTorch checkpoint; convert it first: lightjax convert {path}")
     file = read(path)
-    if architecture is None:
-        architecture = file.architecture
-    elif not file.architecture.classes:
-        architecture = inception.without_classifier(architecture)
+    architecture = architecture or file.architecture
+    if not file.architecture.classes:
+        architecture = architectures.without_classifier(architecture)
     source = file._replace(architecture=architecture).source + f", computed in {dtype}" * (dtype != np.float32)
-    names = file.class_names or (labels.imagenet(architecture.name) if architecture.classes else ())
+    names = labels.imagenet(architecture.name) if architecture.classes else ()
     try:
         return InceptionV1(architecture, file.parameters, dtype=dtype, source=source, class_names=names)
     except ValueError as error:
@@ -139,19 +130,19 @@ def read(path: str | os.PathLike) -> WeightsFile:
     """Read a weights file.
 
     Raises:
-      WeightsError: If it is damaged or was not written by lightjax.
+      WeightsError: If the file is damaged or was not written by lightjax.
     """
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             parameters = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except safetensors.SafetensorError as error:
-        raise WeightsError(f"{path} is not a whole safetensors file ({error}); convert or download it again") from None
-    if metadata.get("format") != "lightjax" or metadata.get("architecture") not in inception.ARCHITECTURES:
-        raise WeightsError(f"{path} was not written by this version of lightjax; make it again with 'lightjax convert'")
-    architecture = inception.ARCHITECTURES[metadata["architecture"]]
+        raise WeightsError(f"{path} is not a complete safetensors file ({error}); make it again") from None
+    if metadata.get("format") != "lightjax" or metadata.get("architecture") not in architectures.ARCHITECTURES:
+        raise WeightsError(f"{path} is not a weights file of this version of lightjax; make it with 'lightjax convert'")
+    architecture = architectures.ARCHITECTURES[metadata["architecture"]]
     if not json.loads(metadata["classes"]):
-        architecture = inception.without_classifier(architecture)
+        architecture = architectures.without_classifier(architecture)
     return WeightsFile(architecture, parameters, metadata)
 
 
@@ -163,14 +154,14 @@ def write(
     source: str,
     sha256: str,
 ) -> None:
-    """Write a weights file, whole or not at all.
+    """Write a weights file atomically.
 
     Args:
       path: The file to write.
       architecture: The record that the parameters belong to.
-      parameters: Arrays by the names of `inception.parameter_shapes`, float32 or float16.
-      source: Where they come from: a URL or a file name.
-      sha256: Hash of the file they were converted from.
+      parameters: Arrays by name, as in `architectures.parameter_shapes`; float32 or float16.
+      source: URL or name of the file that they were converted from.
+      sha256: Hash of that file.
 
     Raises:
       OSError: If the file cannot be written.
@@ -189,120 +180,119 @@ def write(
 def convert(
     source: str | os.PathLike, destination: str | os.PathLike, *, url: str = "", half: bool = False
 ) -> Conversion:
-    """Convert a PyTorch checkpoint into a weights file, whole or not at all.
+    """Convert a PyTorch checkpoint into a weights file.
 
     Args:
-      source: A state dict saved by `torch.save`, in one of the namings of `torch_bridge.SCHEMES`.
-      destination: The weights file to write.
-      url: Where the checkpoint was downloaded from, for the metadata; by default its file name.
-      half: Whether to round the parameters to float16, which halves the file.
+      source: A state dict saved by `torch.save`, in one of the namings of `inception_torch.NAMINGS`.
+      destination: The weights file to write, NAME.safetensors.
+      url: Where the checkpoint was downloaded from, for the metadata; by default the name of its file.
+      half: Whether to round the parameters to float16, which halves the size of the file.
 
     Returns:
-      The architecture that the checkpoint turned out to be, and the names of its auxiliary classifiers' tensors,
-      which are left out.
+      The architecture of the checkpoint, and the names of the tensors of its auxiliary classifiers, which are left out.
 
     Raises:
-      ConversionError: If the checkpoint is not one of a known InceptionV1, or has values that float16 cannot hold;
-        nothing is written.
+      ConversionError: If the checkpoint is not a known InceptionV1, or `half` is true and a value exceeds the range of
+        float16. Nothing is written.
       FileNotFoundError: If there is no such checkpoint.
-      ValueError: If the weights file is not to be called .safetensors.
+      ValueError: If the destination does not end in .safetensors.
       OSError: If the weights file cannot be written.
     """
     if Path(destination).suffix != ".safetensors":
-        raise ValueError(f"a weights file is called NAME.safetensors, not {str(destination)!r}")
+        raise ValueError(f"the weights file must be called NAME.safetensors, got {str(destination)!r}")
     tensors = torch_bridge.read_checkpoint(source)
-    architecture, parameters = torch_bridge.from_torch(tensors)
+    architecture, parameters = inception_torch.from_torch(tensors)
     if half:
         large = [name for name, value in parameters.items() if np.abs(value).max() > np.finfo(np.float16).max]
         if large:
-            raise torch_bridge.ConversionError(
-                f"{source} has values beyond 65504, the largest of float16, in {', '.join(large)}; convert it without "
-                "half precision"
+            raise ConversionError(
+                f"{source} has values above 65504, the largest number in float16, in {torch_bridge.listed(large)}; "
+                "convert it to float32"
             )
         parameters = {name: value.astype(np.float16) for name, value in parameters.items()}
     digest = hashlib.sha256(Path(source).read_bytes()).hexdigest()
     write(destination, architecture, parameters, source=url or Path(source).name, sha256=digest)
-    return Conversion(architecture, sorted(tensors.keys() - torch_bridge.without_auxiliary(tensors).keys()))
+    return Conversion(architecture, sorted(tensors.keys() - inception_torch.without_auxiliary(tensors).keys()))
 
 
 def verify(source: str | os.PathLike, converted: str | os.PathLike) -> int:
-    """Export a weights file again and compare it with the checkpoint it came from, bit for bit.
+    """Convert a weights file back and compare it, bit for bit, with the checkpoint that it came from.
 
     A float16 file is compared with the checkpoint rounded to float16.
+
+    Args:
+      source: The PyTorch checkpoint.
+      converted: The weights file.
 
     Returns:
       The number of tensors compared.
 
     Raises:
-      ConversionError: If any tensor differs; the message lists them.
+      ConversionError: If a tensor differs. The message lists all that do.
     """
-    original = torch_bridge.without_auxiliary(torch_bridge.read_checkpoint(source))
+    original = inception_torch.without_auxiliary(torch_bridge.read_checkpoint(source))
     file = read(converted)
-    exported = torch_bridge.to_torch(file.parameters, file.architecture, torch_bridge.scheme_of(original))
+    exported = inception_torch.to_torch(file.parameters, file.architecture, inception_torch.naming_of(original))
     original = {
         name: value.astype(exported[name].dtype) if name in exported else value for name, value in original.items()
     }
-    differing = [
-        name
-        for name in sorted(original.keys() | exported.keys())
-        if name not in original
-        or name not in exported
-        or original[name].shape != exported[name].shape
-        or original[name].tobytes() != exported[name].tobytes()
-    ]
+
+    def bits(tensors: Mapping[str, np.ndarray], name: str) -> tuple | None:
+        return (tensors[name].shape, tensors[name].tobytes()) if name in tensors else None
+
+    names = sorted(original.keys() | exported.keys())
+    differing = [name for name in names if bits(original, name) != bits(exported, name)]
     if differing:
-        raise torch_bridge.ConversionError(
-            f"{converted} is not a faithful conversion of {source}: {', '.join(differing)} differ"
-        )
+        raise ConversionError(f"{converted} differs from {source} in {torch_bridge.listed(differing)}")
     return len(original)
 
 
 def cache_folder() -> Path:
-    """The platform's cache folder for lightjax, which may not be there yet (`~/.cache/lightjax` on Linux)."""
+    """The platform's cache folder for lightjax (`~/.cache/lightjax` on Linux). It may not exist yet."""
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("lightjax", appauthor=False))
 
 
 def blob_id(data: bytes) -> str:
-    """The id under which git stores a file, which pins a download whoever serves it."""
+    """The id under which git stores a file. It identifies the content of a download."""
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
 def _find(checkpoint: Checkpoint) -> Path:
-    """The converted file of a checkpoint, made if need be."""
+    """The converted file of a checkpoint, found or made."""
     cache = cache_folder()
     home = os.environ.get("LIGHTJAX_HOME")
     folders = [Path(home).expanduser(), cache] if home else [cache]
     if not folders[0].is_dir() and home:
-        raise WeightsError(f"the environment variable LIGHTJAX_HOME names {home!r}, which is no folder")
+        raise WeightsError(f"the environment variable LIGHTJAX_HOME must name a folder, got {home!r}")
     for folder in folders:
         converted = folder / f"{checkpoint.stem}.safetensors"
         if converted.is_file():
             return converted
         original = folder / f"{checkpoint.stem}.pth"
         if original.is_file():
-            with _kept(checkpoint, cache):
+            with _writable(checkpoint, cache):
                 return _convert_once(original, cache)
-    with _kept(checkpoint, cache):
+    with _writable(checkpoint, cache):
         return _download(checkpoint, cache)
 
 
 @contextlib.contextmanager
-def _kept(checkpoint: Checkpoint, cache: Path):
-    """Make the cache folder, and say what to do if something cannot be kept in it."""
+def _writable(checkpoint: Checkpoint, cache: Path):
+    """Make the cache folder. If it cannot be written, raise an error that says what to do."""
     try:
         cache.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
         raise WeightsError(
-            f"cannot keep {checkpoint.stem} in the cache folder {cache} ({error.strerror or error}); make room there, "
-            f"or choose another one by the environment variable XDG_CACHE_HOME; {_OFFER}"
+            f"cannot write {checkpoint.stem} to the cache folder {cache} ({error.strerror or error}); make room there, "
+            f"or set the environment variable XDG_CACHE_HOME to another folder; {_OFFER}"
         ) from None
 
 
 def _convert_once(original: Path, cache: Path) -> Path:
-    """Convert a checkpoint that lies in a folder of the user's, which may be read-only, into the cache."""
+    """Convert a checkpoint in a folder of the user's, which may be read-only, into the cache."""
     digest = hashlib.sha256(original.read_bytes()).hexdigest()
     converted = cache / f"{original.stem}-{digest[:12]}.safetensors"
     if not converted.is_file():
@@ -318,8 +308,8 @@ def _download(checkpoint: Checkpoint, cache: Path) -> Path:
     import urllib3
 
     advice = (
-        f"try again, or download {checkpoint.url} yourself into a folder that the environment variable LIGHTJAX_HOME "
-        f"names; {_OFFER}"
+        f"try again, or download {checkpoint.url} yourself and set the environment variable LIGHTJAX_HOME to its "
+        f"folder; {_OFFER}"
     )
     converted = cache / f"{checkpoint.stem}.safetensors"
     with tempfile.TemporaryDirectory(dir=cache, prefix=".download-") as folder:
@@ -331,8 +321,8 @@ def _download(checkpoint: Checkpoint, cache: Path) -> Path:
         data = original.read_bytes()
         if blob_id(data) != checkpoint.blob:
             raise WeightsError(
-                f"what was downloaded for {checkpoint.stem} ({len(data)} bytes) is not the file that this version of "
-                f"lightjax knows: it was cut short or changed, and is not used; {advice}"
+                f"the download of {checkpoint.stem} ({len(data)} bytes) does not match its pinned hash: it was cut "
+                f"short or changed, and is not used; {advice}"
             )
         convert(original, converted, url=checkpoint.url)
     return converted
@@ -344,7 +334,7 @@ def _reason(error: Exception) -> str:
 
     match error:
         case requests.exceptions.ProxyError():
-            return "the proxy that HTTPS_PROXY or https_proxy names cannot be reached or refused"
+            return "the proxy in HTTPS_PROXY or https_proxy cannot be reached or refused"
         case requests.exceptions.SSLError():
             return "the certificate of the server cannot be verified"
         case requests.exceptions.HTTPError(response=requests.Response(status_code=code)):
@@ -352,6 +342,6 @@ def _reason(error: Exception) -> str:
         case requests.exceptions.Timeout():
             return "the server did not answer in time"
         case requests.exceptions.ChunkedEncodingError():
-            return "the connection broke before the file was whole"
+            return "the connection broke before the file was complete"
         case _:
             return "there is no connection to the server"

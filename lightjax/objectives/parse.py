@@ -109,7 +109,7 @@ def resolve(objective: Objective, model: Any) -> Objective:
             return term
         label, *others = term.leaves
         if isinstance(label, str):
-            label = labels.find(label, names)
+            label = labels.class_index(label, names)
         elif not isinstance(label, Tracer):
             for index in np.ravel(label):
                 labels.check(int(index), names)

@@ -26,9 +26,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from lightjax import _checks
+from lightjax import _checks, ops
 from lightjax import images as pictures
-from lightjax import ops
 from lightjax.images import Size
 
 GREY = 0.5
@@ -250,7 +249,6 @@ def collapse_alpha(
       Mordvintsev et al., "Differentiable Image Parameterizations", Distill, 2018. Lucid, `collapse_alpha_random`: sd
       0.5 and decay 1 (its notebook on transparency: 0.2 and 1.5).
     """
-
     if colour is None:
         return CollapseAlpha(None, float(sd), float(decay))
     values = tuple(float(c) for c in np.broadcast_to(colour, 3)) if np.shape(colour) in ((), (3,)) else ()

@@ -1,7 +1,6 @@
-"""InceptionV1 in plain PyTorch, written from its published descriptions: the second opinion on lightjax.
+"""InceptionV1 in plain PyTorch, written from its published descriptions.
 
-One function of a state dict in the naming of the public checkpoints. Padding is worked out from the size of what is
-padded, so any size of image will do.
+`activations` is a function of a state dict in the naming of the public checkpoints, for images of any size.
 
 References:
   inception5h: Lucid's TensorFlow graph; its port in Lucent and TorchLight.
@@ -57,7 +56,7 @@ class RedirectedReLU(torch.autograd.Function):
 
 
 def public_key(record: str, convolution: str) -> str:
-    """What a public checkpoint calls a convolution, such as "mixed3a_5x5_bottleneck"."""
+    """The name of a convolution, such as "mixed3a_5x5_bottleneck", in a public checkpoint."""
     if record != "bvlc_googlenet":
         return f"{convolution}_pre_relu_conv"
     if convolution in CAFFE_STEM:
@@ -67,7 +66,7 @@ def public_key(record: str, convolution: str) -> str:
 
 
 def classifier_key(record: str) -> str:
-    """What a public checkpoint calls the last matrix."""
+    """The name of the last matrix in a public checkpoint."""
     return "loss3_classifier" if record == "bvlc_googlenet" else "softmax2_pre_activation_matmul"
 
 
