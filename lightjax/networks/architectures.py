@@ -119,7 +119,6 @@ ARCHITECTURES = {a.name: a for a in (INCEPTION5H, INCEPTION5H_TORCHLIGHT, BVLC_G
 
 DEFAULT = BVLC_GOOGLENET.name
 """The network of `visualize` unless another is given; it comes with lightjax."""
-"""The published variants by name."""
 
 
 def without_classifier(architecture: Architecture) -> Architecture:
