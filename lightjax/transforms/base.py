@@ -1,0 +1,255 @@
+"""What all transforms share: what a transform is, numbers that are drawn, and moves that are resampled once."""
+
+import dataclasses
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from lightjax import _checks, ops
+
+GRAY = 0.5
+"""The gray beyond the edge if no `Pad` sets another one."""
+
+Size = int | Sequence[int] | np.ndarray
+"""Pixels: one number for a square, or (height, width). Transforms store the pair."""
+
+
+class Transform(Protocol):
+    """A function of a key and images. It must be hashable, and the size of its result must not depend on the key."""
+
+    def __call__(self, key: Array, images: Array) -> Array:
+        """Transform `[N, H, W, C]`."""
+        ...
+
+
+# Settings
+
+
+@dataclasses.dataclass(frozen=True)
+class Between:
+    """Any number from `low` to `high`, all equally likely: for `RandomScale` and other transforms that draw a number.
+
+    Args:
+      low: The lower end.
+      high: The upper end, at least `low`.
+
+    Raises:
+      TypeError: If an end is not a number.
+      ValueError: If an end is not finite, or `high` is less than `low`.
+    """
+
+    low: float
+    high: float
+
+    def __post_init__(self):
+        low = _checks.number(self.low, "low")
+        store(self, low=low, high=_checks.number(self.high, "high", least=low))
+
+
+Choices = float | Sequence[float] | np.ndarray | Between
+"""One number, several that are equally likely, or `Between`. Transforms store a tuple of floats or `Between`."""
+
+
+def store(transform: Any, **settings: Any) -> None:
+    """Set fields of a frozen dataclass, in its `__post_init__`."""
+    for name, value in settings.items():
+        object.__setattr__(transform, name, value)
+
+
+def numbers(given: Any, what: str, *, above: float | None = None, most: float | None = None) -> tuple[float, ...]:
+    """One number or several as a tuple of floats.
+
+    Raises:
+      TypeError: If something else is given.
+      ValueError: If there is no number, or one is out of range.
+    """
+    given = _without_arrays(given)
+    several = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str | bytes) else (given,)
+    if not several:
+        raise ValueError(f"{what} must be at least one number, got {given!r}")
+    for value in several:
+        _checks.number(value, what, above=above)
+    return tuple(_checks.number(value, what, most=most) for value in several)
+
+
+def choices(
+    given: Any, what: str, *, above: float | None = None, most: float | None = None
+) -> tuple[float, ...] | Between:
+    """Numbers as `numbers` returns them, or `Between` if both of its ends are in range.
+
+    Raises:
+      TypeError: If something else is given.
+      ValueError: If there is no number, or one is out of range.
+    """
+    if isinstance(given, Between):
+        numbers(ends(given), what, above=above, most=most)
+        return given
+    return numbers(given, what, above=above, most=most)
+
+
+def ends(stored: Choices) -> tuple[float, ...]:
+    """All choices, or the two ends of `Between`."""
+    return (stored.low, stored.high) if isinstance(stored, Between) else cast("tuple[float, ...]", stored)
+
+
+def draw(key: Array, stored: Choices) -> Array:
+    """Draw one of the choices."""
+    if isinstance(stored, Between):
+        return jax.random.uniform(key, minval=stored.low, maxval=stored.high)
+    return jax.random.choice(key, jnp.array(stored))
+
+
+def height_and_width(size: Any, *, least: int = 1) -> tuple[int, int]:
+    """A size in pixels, one number for a square or a pair, as the pair.
+
+    Raises:
+      TypeError: If it is not made of whole numbers.
+      ValueError: If there are not one or two numbers, or one is less than `least`.
+    """
+    size = _without_arrays(size)
+    pair = tuple(size) if isinstance(size, tuple | list) else (size, size)
+    if len(pair) != 2:
+        raise ValueError(f"size must be one number or a pair (height, width), got {size!r}")
+    height, width = (_checks.whole(pixels, "size", least=least) for pixels in pair)
+    return height, width
+
+
+def check_transform(given: Any) -> None:
+    """Refuse what cannot be called.
+
+    Raises:
+      TypeError: If it is not a function.
+    """
+    if not callable(given):
+        raise TypeError(f"a transform must be a function of a key and images, got {given!r:.200}")
+
+
+def _without_arrays(given: Any) -> Any:
+    return given.tolist() if isinstance(given, np.ndarray | jax.Array) else given
+
+
+def each(fn: Callable[[Array, Array], Array], key: Array, images: Array) -> Array:
+    """Map over images, each with a key of its own that does not depend on the batch."""
+    keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(jnp.arange(len(images)))
+    return jax.vmap(fn)(keys, images)
+
+
+# Moves
+
+
+class Move:
+    """Base class of the transforms that move coordinates. Subclasses say where one draw moves them."""
+
+    def size_after(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width after the move, from those before."""
+        return size
+
+    def matrix(self, key: Array, size: tuple[int, int]) -> Array:
+        """The affine map from (row, column, 1) of a pixel after the move to its place before, `[3, 3]`.
+
+        Args:
+          key: Decides the draw.
+          size: Height and width before the move.
+        """
+        raise NotImplementedError
+
+    def stretch(self) -> float:
+        """Upper bound on the enlargement over all draws (see `ops.resample`)."""
+        return 1.0
+
+    def only_moves(self) -> bool:
+        """Whether the move can be resampled together with its neighbors. If not, `__call__` does all of the work."""
+        return True
+
+    def gray(self) -> float | None:
+        """The gray beyond the edge, of this move and the next ones; None keeps the one before."""
+        return None
+
+    def __call__(self, key: Array, images: Array) -> Array:
+        """Transform `[N, H, W, C]`."""
+        return Compose((cast(Transform, self),))(key, images)
+
+
+@dataclasses.dataclass(frozen=True)
+class Compose:
+    """Transforms one after the other, the first first; neighboring moves are resampled once. `compose` makes one.
+
+    Args:
+      transforms: Several transforms. The members of a `Compose` among them take its place.
+
+    Raises:
+      TypeError: If one of them is not a function.
+    """
+
+    transforms: tuple[Transform, ...]
+
+    def __post_init__(self):
+        flat: list[Transform] = []
+        for transform in self.transforms:
+            check_transform(transform)
+            flat += transform.transforms if isinstance(transform, Compose) else [transform]
+        store(self, transforms=tuple(flat))
+
+    def __call__(self, key: Array, images: Array) -> Array:
+        """Transform `[N, H, W, C]`."""
+        grays = _grays(self.transforms)
+        for gray, run in itertools.groupby(range(len(grays)), grays.__getitem__):
+            places = list(run)
+            keys = [jax.random.fold_in(key, place) for place in places]
+            steps = [self.transforms[place] for place in places]
+            if gray is None:
+                for transform, own in zip(steps, keys, strict=True):
+                    images = transform(own, images)
+            else:
+                images = _resample_run(cast("list[Move]", steps), keys, images, gray)
+        return images
+
+
+def compose(*transforms: Transform) -> Compose:
+    """Apply transforms one after the other, the first first; neighboring moves are resampled once.
+
+    Raises:
+      TypeError: If one of them is not a function.
+    """
+    return Compose(transforms)
+
+
+def product(a: Array, b: Array) -> Array:
+    """A matrix product in full precision, on accelerators too: coordinates must not be rounded to bfloat16."""
+    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
+
+
+def _grays(transforms: tuple[Transform, ...]) -> list[float | None]:
+    """The gray beyond the edge for each transform that only moves coordinates, None for each other transform."""
+    gray, grays = GRAY, []
+    for transform in transforms:
+        if isinstance(transform, Move) and transform.only_moves():
+            own = transform.gray()
+            gray = gray if own is None else own
+            grays.append(gray)
+        else:
+            grays.append(None)
+    return grays
+
+
+def _resample_run(moves: list[Move], keys: list[Array], images: Array, gray: float) -> Array:
+    _, height, width, channels = images.shape
+    beyond = jnp.array([gray, gray, gray, 0][:channels], images.dtype)  # transparent, where there is opacity
+    stretch = math.prod(move.stretch() for move in moves)
+    sizes = list(itertools.accumulate(moves, lambda size, move: move.size_after(size), initial=(height, width)))
+
+    def resample(index: Array, image: Array) -> Array:
+        matrices = [
+            move.matrix(jax.random.fold_in(key, index), size)
+            for move, key, size in zip(moves, keys, sizes, strict=False)
+        ]
+        return ops.resample(image, beyond, functools.reduce(product, matrices), sizes[-1], stretch)
+
+    return jax.vmap(resample)(jnp.arange(len(images)), images)

@@ -1,0 +1,57 @@
+"""Published sets of transforms. `lightjax.transforms` says in what they differ from all of their systems."""
+
+from lightjax.transforms.base import Between, compose
+from lightjax.transforms.moves import Jitter, Pad, RandomCrop, RandomRotate, RandomScale
+from lightjax.transforms.pixels import Noise
+
+LUCID = compose(
+    Pad(12),
+    Jitter(8),
+    RandomScale([1 + (i - 5) / 50 for i in range(11)]),
+    RandomRotate([*range(-10, 11), 0, 0, 0, 0, 0]),
+    Jitter(4),
+)
+"""The standard set of Lucid: 224 pixels become 236. Lucid's rotation takes the nearest pixel and shows black beyond."""
+
+LUCENT = compose(Pad(16), *LUCID.transforms[1:4], Pad(2), Jitter(4))
+"""The standard set of Lucent, the numbers of Lucid with jitter that keeps the size: 224 pixels become 248.
+
+Lucent only shifts right and down, by up to 7 and 3 pixels, and shows black beyond; here shifts go both ways, by up to 4
+and 2. Images that a scale above 1 makes larger than 248 pixels stay so in Lucent, and come to 248 here.
+"""
+
+TORCHLIGHT = compose(Pad(32, 0), Jitter(32), RandomScale(Between(0.95, 1.05)), RandomRotate(Between(-5, 5)), Jitter(32))
+"""The default set of TorchLight: black borders of 16 pixels, two shifts by up to 16 either way; the size stays.
+
+TorchLight takes the nearest pixel at each move, and crops the last 16 pixels at the top and on the left only, so that
+its network sees 240 pixels of 224, off the center; here it sees the middle.
+"""
+
+LUCID_INVERSION = compose(
+    Pad(8),
+    Jitter(8),
+    RandomScale([0.9, 0.95, 1.05, 1.1, 1, 1, 1, 1]),
+    RandomRotate([*range(-5, 5), 0, 0, 0, 0, 0]),
+    Jitter(2),
+)
+"""The set of Lucid's notebook on feature inversion: 224 pixels become 230."""
+
+LUCID_ATLAS = compose(
+    Pad(16),
+    Jitter(4),
+    Jitter(4),
+    Jitter(8),
+    Jitter(8),
+    Jitter(8),
+    RandomScale([0.998**n for n in range(20, 40)]),
+    RandomRotate([*range(-20, 20), *range(-10, 10), *range(-5, 5), 0, 0, 0, 0, 0]),
+    Jitter(2),
+    Pad(1),
+)
+"""The set of Lucid's activation atlas (`recipes/activation_atlas/render.py`); the last pad restores the size."""
+
+MACO = compose(RandomCrop(224), Noise(normal=0.08, uniform=0.04))
+"""Crops and noise of MACO at the size of the default network; numbers as in Xplique. Use many views of each step."""
+
+DEFAULT = LUCID
+"""The default of `visualize`: the robust set of Lucid, as one resampling; 224 pixels become 236."""
