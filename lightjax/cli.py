@@ -143,7 +143,7 @@ def render(
     except lightjax.NonFiniteError as error:
         error.result.save(output)
         error.result.save_snapshots(output)
-        raise ArithmeticError(f"{error} (saved as {output})") from error
+        raise ArithmeticError(f"{error} (saved as {output})") from None
     result.save(output)
     for file in [output, *result.save_snapshots(output)]:
         print(f"{file}: {result.settings['objective']} of {result.model}")

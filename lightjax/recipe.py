@@ -152,6 +152,7 @@ class Recipe:
         return {
             "lightjax": importlib.metadata.version("lightjax"),
             **{name: _to_json(value) for name, value in settings.items()},
+            "start": None if self.start is None else hashlib.sha256(self.start.tobytes()).hexdigest()[:12],
             "model": getattr(self.model, "source", "") or getattr(self.model, "__name__", type(self.model).__name__),
             "size": list(self.shapes["input"].shape[1:3]),
             "device": jax.local_devices()[0].device_kind,
@@ -198,8 +199,9 @@ class Recipe:
             if name not in given:
                 try:
                     given[name] = _from_json(known[name])
-                except ValueError:
-                    foreign.append(f"{name}={known[name]['python'] if isinstance(known[name], dict) else known[name]}")
+                except (ValueError, TypeError):
+                    written = known[name]
+                    foreign.append(f"{name}={written.get('python', written) if isinstance(written, dict) else written}")
         text = settings["objective"]
         if objective is None:
             try:
@@ -245,8 +247,6 @@ def _plain(value: Any) -> Any:
             return value
         case list() | tuple() if not hasattr(value, "_fields"):
             return [_plain(item) for item in value]
-        case np.ndarray():
-            return hashlib.sha256(value.tobytes()).hexdigest()[:12]
         case Objective():
             return repr(value)
         case _ if _kind(type(value).__name__) is type(value):

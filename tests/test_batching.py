@@ -94,7 +94,7 @@ def test_each_job_may_have_a_seed_of_its_own():
 
 def test_the_default_optimizer_starts_alike(alone):
     # Before Adam's first update nothing has been amplified, and after it only what was tiny.
-    settings = SMALL | {"optimizer": None, "steps": 2}
+    settings = SMALL | {"optimizer": 0.05, "steps": 2}
     (job, *_) = lj.visualize_many(lj.channel("b", [3, 4]), seed=5, **settings).in_order()
     lone = lj.visualize("b:3", seed=5, **settings)
     np.testing.assert_allclose(job.values[0], lone.values[0], rtol=1e-6)

@@ -58,7 +58,7 @@ def test_every_image_is_written_as_json_and_read_back(image):
 
 @pytest.mark.parametrize("transform", TRANSFORMS, ids=str)
 def test_every_transform_is_written_as_json_and_read_back(transform):
-    batch = lj.image(64, batch=2)
+    batch = lj.image(64, batch=2, alpha=isinstance(transform, transforms.CollapseAlpha))
     recipe = lj.Recipe.read(described(transform=transform, image=batch, size=None), model=model)
     assert recipe.transform == transform
     assert hash(recipe.transform) == hash(transform)

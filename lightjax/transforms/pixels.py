@@ -203,8 +203,5 @@ def _smooth(image: Array, weights: Array, radius: int, axis: int) -> Array:
 
 def _backgrounds(key: Array, number: int, size: tuple[int, int], sd: float, decay: float) -> Array:
     """Noise as smooth as pictures are, `[number, *size, 3]`."""
-    if hasattr(images, "fourier_image"):  # TEMPORARY
-        noise = images.fourier_image(size, batch=number, sd=sd, decay=decay)  # TEMPORARY
-        return noise.decode(noise.init(key))  # TEMPORARY
-    noise = images.image(size, basis=images.Fourier(sd=sd, decay=decay), batch=number)  # type: ignore  # TEMPORARY
+    noise = images.image(size, basis=images.Fourier(sd=sd, decay=decay), batch=number)
     return noise.decode(noise.init(key))
