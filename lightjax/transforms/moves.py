@@ -25,7 +25,6 @@ from lightjax.transforms.base import (
     store,
 )
 
-
 _SIDES = Between(0.05, 0.5)
 
 
@@ -49,7 +48,7 @@ class Pad(Move):
     def __post_init__(self):
         store(self, pixels=_checks.whole(self.pixels, "pixels", least=0))
         if isinstance(self.value, str):
-            _checks.one_of(self.value, _BORDERS, "border")
+            store(self, value=str(_checks.one_of(self.value, _BORDERS, "border")))
         else:
             store(self, value=_checks.number(self.value, "value", least=0, most=1))
 
