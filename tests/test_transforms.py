@@ -233,7 +233,7 @@ def double(key, images):
     return 2 * images
 
 
-def test_a_transform_that_is_no_move_keeps_its_place_between_moves():
+def test_a_transform_that_is_not_a_move_keeps_its_place_between_moves():
     images = random_images(2, 4, 5, 3)
     inner = 2 * np.pad(images, frame(1), constant_values=GRAY)
     expected = np.pad(inner, frame(1), constant_values=GRAY)
