@@ -143,14 +143,14 @@ def brief(visualize):
     """The same with at most two steps, of a small network, on small pictures; moves are tried in rows of their own."""
 
     def visualize_briefly(objective, *, steps=2048, snapshots=(), image=None, start=None, views=1, **settings):
-        assert settings.get("transforms") is None or callable(settings["transforms"])
+        assert settings.get("transform") is None or callable(settings["transform"])
         image = lj.fourier_image(settings.pop("size", 224)) if image is None else image
-        blend = lj.transforms.collapse_alpha()
+        blend = lj.transforms.CollapseAlpha()
         short = {
             "steps": min(steps, 2),
             "snapshots": [min(s, 2) for s in snapshots],
             "image": image if start is not None else dataclasses.replace(image, height=SMALL, width=SMALL),
-            "transforms": blend if image.alpha else leave if views > 1 else None,
+            "transform": blend if image.alpha else leave if views > 1 else None,
         }
         settings = {"model": NETWORK, "progress": False, "start": start, "views": views} | settings
         return visualize(objective, **(settings | short))
@@ -249,7 +249,7 @@ def test_every_expression_does_what_its_kind_does(text, names, activations):
         pictures = first_pictures(small)
         assert pictures.shape == (made.batch, 18, 21, 4 if made.alpha else 3)
         assert ((pictures >= 0) & (pictures <= 1)).all()
-    elif type(made).__module__ == "lightjax.transforms":
+    elif type(made).__module__.startswith("lightjax.transforms."):
         channels = 4 if "CollapseAlpha" in repr(made) else 3
         pictures = jax.jit(made)(names["key"], jnp.full((2, 60, 52, channels), 0.5))
         assert pictures.ndim == 4

@@ -1,4 +1,4 @@
-"""Random transforms that a picture must survive: pure functions `(key, images) -> images` of static shape.
+"""Random transforms of pictures: pure functions `(key, images) -> images` whose results have a static shape.
 
 Images are `[N, H, W, C]`. Each image of a batch gets its own draw, from its own key. Lucid, Lucent and TorchLight draw
 once for the whole batch; `SameForAll` does so here. Transforms are frozen dataclasses: two with the same settings are

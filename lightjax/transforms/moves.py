@@ -25,7 +25,6 @@ from lightjax.transforms.base import (
     store,
 )
 
-
 _SIDES = Between(0.05, 0.5)
 
 
@@ -49,7 +48,7 @@ class Pad(Move):
     def __post_init__(self):
         store(self, pixels=_checks.whole(self.pixels, "pixels", least=0))
         if isinstance(self.value, str):
-            _checks.one_of(self.value, _BORDERS, "border")
+            store(self, value=str(_checks.one_of(self.value, _BORDERS, "border")))
         else:
             store(self, value=_checks.number(self.value, "value", least=0, most=1))
 
@@ -196,10 +195,10 @@ class RandomRotate(Move):
 
 @dataclasses.dataclass(frozen=True)
 class RandomFlip(Move):
-    """Exchange left and right, sometimes.
+    """Exchange left and right with a probability.
 
     Args:
-      probability: How often, in [0, 1].
+      probability: Probability of the exchange, in [0, 1].
 
     Raises:
       TypeError: If it is not a number.
@@ -281,7 +280,7 @@ def _about_center(linear: Array, size: tuple[int, int]) -> Array:
     return jnp.eye(3).at[:2, :2].set(linear).at[:2, 2].set(center - product(linear, center))
 
 
-# Borders that are no moves: their pixels depend on the picture or on the draw.
+# Borders that are not moves: their pixels depend on the picture or on the draw.
 
 
 def _reflect(key: Array, image: Array, pixels: int) -> Array:

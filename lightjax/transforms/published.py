@@ -1,4 +1,4 @@
-"""Published sets of transforms. `lightjax.transforms` says in what they differ from all of their systems."""
+"""Published sets of transforms. The docstring of `lightjax.transforms` lists the differences from all of their systems."""
 
 from lightjax.transforms.base import Between, compose
 from lightjax.transforms.moves import Jitter, Pad, RandomCrop, RandomRotate, RandomScale
@@ -17,7 +17,7 @@ LUCENT = compose(Pad(16), *LUCID.transforms[1:4], Pad(2), Jitter(4))
 """The standard set of Lucent, the numbers of Lucid with jitter that keeps the size: 224 pixels become 248.
 
 Lucent only shifts right and down, by up to 7 and 3 pixels, and shows black beyond; here shifts go both ways, by up to 4
-and 2. Images that a scale above 1 makes larger than 248 pixels stay so in Lucent, and come to 248 here.
+and 2. Images that a scale above 1 makes larger than 248 pixels stay larger in Lucent, and are 248 pixels wide here.
 """
 
 TORCHLIGHT = compose(Pad(32, 0), Jitter(32), RandomScale(Between(0.95, 1.05)), RandomRotate(Between(-5, 5)), Jitter(32))
