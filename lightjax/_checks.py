@@ -101,6 +101,7 @@ def height_and_width(value: Any, what: str = "size", *, least: int = 1) -> tuple
       TypeError: If it is not one or two whole numbers.
       ValueError: If a number is too small, or there are not one or two.
     """
+    value = value.tolist() if isinstance(value, np.ndarray | jax.Array) else value
     pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(pair) != 2:
         raise ValueError(f"{what} must be one number of pixels or a pair (height, width), got {value!r:.200}")

@@ -129,10 +129,7 @@ def render(
     title = objective or written.get("objective", "picture")
     output = output or Path(re.sub(r"[^\w.]+", "_", title).strip("_")[:80] + ".png")
     file_format(output)
-    if output.is_dir():
-        raise IsADirectoryError(f"{output} is a folder, not a picture to write")
-    if not output.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {output.parent} to write {output.name} to")
+    _check_output(output)
     if like is not None:
         recipe = lightjax.Recipe.read(like, objective, batch=batch, **settings)
     else:
@@ -226,11 +223,8 @@ def gallery(
         print("lightjax: interrupted; the same command continues from here", file=sys.stderr)
         return 130
     if made.failed:
-        print(
-            f"lightjax: note: {len(made.failed)} pictures show the last good state, for their objective stopped being "
-            f"finite: {', '.join(made.failed)}",
-            file=sys.stderr,
-        )
+        names = f"{len(made.failed)} pictures show the last good state, because their objective stopped being finite"
+        print(f"lightjax: note: {names}: {', '.join(made.failed)}", file=sys.stderr)
     if made.missing:
         print(f"lightjax: note: {made.missing} pictures are missing; the same command makes them", file=sys.stderr)
     pictures = f"{made.pictures - made.missing} of {made.pictures}" if made.missing else f"{made.pictures}"
@@ -287,13 +281,11 @@ def convert(
 
     output = output or source.with_suffix(".safetensors")
     architecture, skipped = weights.convert(source, output, half=half)
-    count = 0
-    if verify:
-        try:
-            count = weights.verify(source, output)
-        except Exception:
-            output.unlink()
-            raise
+    try:
+        count = weights.verify(source, output) if verify else 0
+    except Exception:
+        output.unlink()
+        raise
     print(f"{output}: {architecture.name}, {architecture.classes or 'no'} classes" + ", float16 weights" * half)
     if skipped:
         print(f"left out {len(skipped)} tensors of auxiliary classifiers: {', '.join(skipped)}")
@@ -312,8 +304,7 @@ def statistics(
     from lightjax.images import statistics
     from lightjax.pictures import find_pictures
 
-    if not output.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {output.parent} to write {output.name} to")
+    _check_output(output)
     pictures = find_pictures(folder)
     measured = statistics.measure(pictures, size)
     notes = {"pictures": str(len(pictures)), "size": str(size), "credit": credit}
@@ -341,14 +332,21 @@ def _keep_compilations() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
+def _check_output(file: Path) -> None:
+    if file.is_dir():
+        raise IsADirectoryError(f"{file} is a folder, not a file to write")
+    if not file.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {file.parent} to write {file.name} to")
+
+
 def _size(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
     if not match:
-        raise ValueError(f"--size is N or HEIGHTxWIDTH, such as 224 or 160x320, not {text!r}")
+        raise ValueError(f"--size must be N or HEIGHTxWIDTH, such as 224 or 160x320, got {text!r}")
     return int(match[1]), int(match[2] or match[1])
 
 
 def _numbers(text: str, option: str) -> list[int]:
     if not re.fullmatch(r"\d+(,\d+)*", text):
-        raise ValueError(f"{option} takes numbers with commas between them, such as 64,256, not {text!r}")
+        raise ValueError(f"{option} must be numbers with commas between them, such as 64,256, got {text!r}")
     return [int(n) for n in text.split(",")]

@@ -117,8 +117,18 @@ class Blank:
         ),
         pytest.param({"objective": layer("c")}, ValueError, "unknown layer 'c'", id="layer"),
         pytest.param({"objective": layer("inputs")}, ValueError, "did you mean 'input'", id="nearest layer"),
-        pytest.param({"objective": channel("b", 20)}, IndexError, r"channel 20 is out of range: b has 20 channels \(0 to 19\)", id="channel"),
-        pytest.param({"objective": neuron("a", 0, (3, 9))}, IndexError, "column 9 is out of range: a has 9 columns", id="position"),
+        pytest.param(
+            {"objective": channel("b", 20)},
+            IndexError,
+            r"channel 20 is out of range: b has 20 channels \(0 to 19\)",
+            id="channel",
+        ),
+        pytest.param(
+            {"objective": neuron("a", 0, (3, 9))},
+            IndexError,
+            "column 9 is out of range: a has 9 columns",
+            id="position",
+        ),
         pytest.param({"objective": layer("a")[2]}, IndexError, "picture 2 is out of range", id="picture"),
     ],
 )

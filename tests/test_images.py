@@ -339,7 +339,7 @@ def test_size_is_one_number_or_a_pair(size, pair):
         ({"size": True}, TypeError, "size must be a whole number, got True"),
         ({"size": "224"}, TypeError, "size must be a whole number, got '224'"),
         ({"size": None}, TypeError, "size must be a whole number, got None"),
-        ({"size": np.zeros(2, int)}, TypeError, "size must be a whole number"),
+        ({"size": np.zeros(2, int)}, ValueError, "size must be at least 1, got 0"),
         ({"batch": 0}, ValueError, "batch must be at least 1, got 0"),
         ({"batch": 1.5}, TypeError, "batch must be a whole number, got 1.5"),
         ({"batch": None}, TypeError, "batch must be a whole number, got None"),

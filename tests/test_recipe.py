@@ -141,9 +141,9 @@ def test_own_statistics_are_described_and_have_to_be_given_again():
 
 def test_other_weights_of_the_same_network_compile_nothing(compiled):
     from flax import nnx
-    from lightjax.networks.architectures import INCEPTION5H
 
     from lightjax.networks import InceptionV1
+    from lightjax.networks.architectures import INCEPTION5H
 
     networks = [InceptionV1(INCEPTION5H, rngs=nnx.Rngs(i), source=f"own@{i}", class_names=(str(i),)) for i in range(2)]
     first = lj.visualize("conv2d0:1", model=networks[0], size=32, steps=2, progress=False)

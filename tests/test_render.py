@@ -370,7 +370,7 @@ def raises(exception, match, objective="layer1:3", **settings):
     ("exception", "match", "objective", "settings"),
     [
         raises(ValueError, "did you mean 'layer1'", "layr1:3"),
-        raises(IndexError, "from 0 to 11", "layer1:12"),
+        raises(IndexError, r"layer1 has 12 channels \(0 to 11\)", "layer1:12"),
         raises(IndexError, "picture 1 is out of range", lj.channel("layer1", 0)[1]),
         raises(ValueError, "cannot read the objective", "layer1:"),
         raises(TypeError, "objective", 3),
@@ -406,7 +406,6 @@ def raises(exception, match, objective="layer1:3", **settings):
         raises(
             ValueError,
             r"values in \[0, 1\]",
-            size=224,
             image=TooBright(SIZE, SIZE, 1, Pixels(), "rgb", "sigmoid", False),
         ),
         raises(TypeError, "model must be hashable", model=Unhashable()),
@@ -478,7 +477,7 @@ def test_a_picture_of_another_program_has_no_settings(tmp_path):
 def test_two_processes_make_the_same_bytes():
     code = """
         import hashlib, jax, jax.numpy as jnp, lightjax as lj
-        model = lj.InceptionV1(lj.ARCHITECTURES["inception5h"], rngs=__import__("flax").nnx.Rngs(0))
+        model = lj.networks.InceptionV1(lj.networks.ARCHITECTURES["inception5h"], rngs=__import__("flax").nnx.Rngs(0))
         result = lj.visualize("mixed3a:5", model=model, steps=6, size=(48, 40), seed=11, progress=False)
         print(hashlib.sha256(result.images.tobytes()).hexdigest())
     """
@@ -531,7 +530,7 @@ def test_a_render_excites_its_channel_by_pytorchs_count(googlenet, googlenet_fil
 
 def test_the_default_network_renders_and_says_so(googlenet):
     result = lj.visualize("mixed4a:97", steps=40, size=64, progress=False)
-    assert result.values[-5:].mean() > 10 * max(result.values[0], 0.01)
+    assert result.values[-5:].mean() > 5 * max(result.values[0], 0.01)
     assert result.settings["model"] == googlenet.source
     assert "for channel('mixed4a', 97) of bvlc_googlenet," in repr(result)
 

@@ -50,17 +50,11 @@ class Between:
 
     def __post_init__(self):
         low = _checks.number(self.low, "low")
-        store(self, low=low, high=_checks.number(self.high, "high", least=low))
+        _checks.keep(self, low=low, high=_checks.number(self.high, "high", least=low))
 
 
 Choices = float | Sequence[float] | np.ndarray | Between
 """One number, several that are equally likely, or `Between`. Transforms store a tuple of floats or `Between`."""
-
-
-def store(transform: Any, **settings: Any) -> None:
-    """Set fields of a frozen dataclass, in its `__post_init__`."""
-    for name, value in settings.items():
-        object.__setattr__(transform, name, value)
 
 
 def numbers(given: Any, what: str, *, above: float | None = None, most: float | None = None) -> tuple[float, ...]:
@@ -104,21 +98,6 @@ def draw(key: Array, stored: Choices) -> Array:
     if isinstance(stored, Between):
         return jax.random.uniform(key, minval=stored.low, maxval=stored.high)
     return jax.random.choice(key, jnp.array(stored))
-
-
-def height_and_width(size: Any, *, least: int = 1) -> tuple[int, int]:
-    """A size in pixels, one number for a square or a pair, as the pair.
-
-    Raises:
-      TypeError: If it is not made of whole numbers.
-      ValueError: If there are not one or two numbers, or one is less than `least`.
-    """
-    size = _without_arrays(size)
-    pair = tuple(size) if isinstance(size, tuple | list) else (size, size)
-    if len(pair) != 2:
-        raise ValueError(f"size must be one number or a pair (height, width), got {size!r}")
-    height, width = (_checks.whole(pixels, "size", least=least) for pixels in pair)
-    return height, width
 
 
 def check_transform(given: Any) -> None:
@@ -195,7 +174,7 @@ class Compose:
         for transform in self.transforms:
             check_transform(transform)
             flat += transform.transforms if isinstance(transform, Compose) else [transform]
-        store(self, transforms=tuple(flat))
+        _checks.keep(self, transforms=tuple(flat))
 
     def __call__(self, key: Array, images: Array) -> Array:
         """Transform `[N, H, W, C]`."""

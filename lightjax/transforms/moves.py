@@ -20,9 +20,7 @@ from lightjax.transforms.base import (
     draw,
     each,
     ends,
-    height_and_width,
     product,
-    store,
 )
 
 _SIDES = Between(0.05, 0.5)
@@ -46,11 +44,11 @@ class Pad(Move):
     value: float | str = GRAY
 
     def __post_init__(self):
-        store(self, pixels=_checks.whole(self.pixels, "pixels", least=0))
+        _checks.keep(self, pixels=_checks.whole(self.pixels, "pixels", least=0))
         if isinstance(self.value, str):
-            store(self, value=str(_checks.one_of(self.value, _BORDERS, "border")))
+            _checks.keep(self, value=str(_checks.one_of(self.value, _BORDERS, "border")))
         else:
-            store(self, value=_checks.number(self.value, "value", least=0, most=1))
+            _checks.keep(self, value=_checks.number(self.value, "value", least=0, most=1))
 
     def size_after(self, size: tuple[int, int]) -> tuple[int, int]:
         """Larger by the border on either side."""
@@ -93,7 +91,7 @@ class CropOrPad(Move):
     size: Size
 
     def __post_init__(self):
-        store(self, size=height_and_width(self.size))
+        _checks.keep(self, size=_checks.height_and_width(self.size))
 
     def size_after(self, size: tuple[int, int]) -> tuple[int, int]:
         """The size of the setting."""
@@ -121,7 +119,7 @@ class Jitter(Move):
     pixels: int
 
     def __post_init__(self):
-        store(self, pixels=_checks.whole(self.pixels, "pixels", least=0))
+        _checks.keep(self, pixels=_checks.whole(self.pixels, "pixels", least=0))
 
     def size_after(self, size: tuple[int, int]) -> tuple[int, int]:
         """Smaller by the jitter."""
@@ -149,7 +147,7 @@ class RandomScale(Move):
     scales: Choices
 
     def __post_init__(self):
-        store(self, scales=choices(self.scales, "scales", above=0))
+        _checks.keep(self, scales=choices(self.scales, "scales", above=0))
 
     def matrix(self, key: Array, size: tuple[int, int]) -> Array:
         """A zoom about the center."""
@@ -177,7 +175,7 @@ class RandomRotate(Move):
     degrees: Choices
 
     def __post_init__(self):
-        store(self, degrees=choices(self.degrees, "degrees"))
+        _checks.keep(self, degrees=choices(self.degrees, "degrees"))
 
     def matrix(self, key: Array, size: tuple[int, int]) -> Array:
         """A turn about the center."""
@@ -208,7 +206,7 @@ class RandomFlip(Move):
     probability: float = 0.5
 
     def __post_init__(self):
-        store(self, probability=_checks.number(self.probability, "probability", least=0, most=1))
+        _checks.keep(self, probability=_checks.number(self.probability, "probability", least=0, most=1))
 
     def matrix(self, key: Array, size: tuple[int, int]) -> Array:
         """Columns counted from the other end."""
@@ -245,9 +243,9 @@ class RandomCrop(Move):
     spread: float = 0.15
 
     def __post_init__(self):
-        store(
+        _checks.keep(
             self,
-            size=height_and_width(self.size, least=2),
+            size=_checks.height_and_width(self.size, least=2),
             sides=choices(self.sides, "sides", above=0, most=1),
             spread=_checks.number(self.spread, "spread", least=0),
         )

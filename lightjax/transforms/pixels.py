@@ -20,7 +20,6 @@ from lightjax.transforms.base import (
     each,
     ends,
     numbers,
-    store,
 )
 
 
@@ -41,7 +40,7 @@ class GaussianBlur:
     sigmas: Choices
 
     def __post_init__(self):
-        store(self, sigmas=choices(self.sigmas, "sigmas", above=0))
+        _checks.keep(self, sigmas=choices(self.sigmas, "sigmas", above=0))
 
     def __call__(self, key: Array, images: Array) -> Array:
         """Blur `[N, H, W, C]`."""
@@ -77,7 +76,7 @@ class Noise:
         uniform = _checks.number(self.uniform, "uniform", least=0)
         if normal == uniform == 0:
             raise ValueError("normal or uniform must be greater than 0, got 0 for both")
-        store(self, normal=normal, uniform=uniform)
+        _checks.keep(self, normal=normal, uniform=uniform)
 
     def __call__(self, key: Array, images: Array) -> Array:
         """Add noise to `[N, H, W, C]`."""
@@ -113,7 +112,7 @@ class NormalizeGradient:
     scales: float | Sequence[float] | np.ndarray = 1.0
 
     def __post_init__(self):
-        store(self, scales=numbers(self.scales, "scales"))
+        _checks.keep(self, scales=numbers(self.scales, "scales"))
 
     def __call__(self, key: Array, images: Array) -> Array:
         """The same images."""
@@ -151,13 +150,13 @@ class CollapseAlpha:
     decay: float = 1.0
 
     def __post_init__(self):
-        store(self, sd=_checks.number(self.sd, "sd", above=0), decay=_checks.number(self.decay, "decay"))
+        _checks.keep(self, sd=_checks.number(self.sd, "sd", above=0), decay=_checks.number(self.decay, "decay"))
         if self.color is None:
             return
         if np.shape(self.color) not in ((), (3,)):
             raise ValueError(f"color must be a gray or (red, green, blue), got {self.color!r}")
         values = [_checks.number(value, "color", least=0, most=1) for value in numbers(self.color, "color")]
-        store(self, color=tuple(values * 3 if len(values) == 1 else values))
+        _checks.keep(self, color=tuple(values * 3 if len(values) == 1 else values))
 
     def __call__(self, key: Array, images: Array) -> Array:
         """From `[N, H, W, 4]` to `[N, H, W, 3]`."""
