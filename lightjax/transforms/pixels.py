@@ -127,8 +127,8 @@ class CollapseAlpha:
     """Put pictures with opacity `[N, H, W, 4]` over a background: `[N, H, W, 3]`.
 
     The result is alpha x colors + (1 - alpha) x background. Backgrounds are noise as smooth as pictures are, in the
-    colors of natural images, drawn anew for each picture. Parts that stand out against all of them must be opaque; parts
-    that do not matter may be transparent.
+    colors of natural images, drawn anew for each picture. Parts that stand out against all of them must be opaque;
+    parts that do not matter may be transparent.
 
     Args:
       color: One background for all instead, a gray or (red, green, blue), in [0, 1].

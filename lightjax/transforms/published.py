@@ -1,4 +1,4 @@
-"""Published sets of transforms. The docstring of `lightjax.transforms` lists the differences from all of their systems."""
+"""Published sets of transforms. The docstring of `lightjax.transforms` lists their differences from the originals."""
 
 from lightjax.transforms.base import Between, compose
 from lightjax.transforms.moves import Jitter, Pad, RandomCrop, RandomRotate, RandomScale
