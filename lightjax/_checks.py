@@ -151,6 +151,7 @@ def hint(name: str, known: Iterable[str]) -> str:
 
 
 def _range(least: float | None, above: float | None, most: float | None) -> str:
-    if most is not None:
-        return f"between {least} and {most}" if least is not None else f"at most {most}"
-    return f"at least {least}" if least is not None else f"greater than {above}"
+    if least is not None and most is not None:
+        return f"between {least} and {most}"
+    ends = {"at least": least, "greater than": above, "at most": most}
+    return " and ".join(f"{words} {end}" for words, end in ends.items() if end is not None)

@@ -30,8 +30,8 @@ class by_structure(Generic[P, T]):
         """Wrap a function."""
 
         def call(structure: tuple, arrays: list) -> T:
-            args, kwargs = restore(arrays, structure)
-            return function(*args, **kwargs)
+            args, kwargs = restore(arrays, structure)  # of the types that were partitioned
+            return function(*args, **kwargs)  # type: ignore[call-issue]
 
         functools.update_wrapper(self, function)
         call.__name__ = function.__name__  # the name of the compiled program

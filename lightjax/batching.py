@@ -41,7 +41,7 @@ def split(given: str | Objective | Iterable[str | Objective | Callable]) -> list
     Raises:
       ValueError: If there are no objectives, or if the arrays of one do not agree about the number of jobs.
     """
-    if isinstance(given, Iterable) and not isinstance(given, str):
+    if not isinstance(given, str | Objective) and isinstance(given, Iterable):
         goals = [objectives.as_objective(one) for one in given]
         if not goals:
             raise ValueError("there is nothing to render: no objectives were given")
@@ -136,9 +136,9 @@ def start(
         return optimize.init(init_key, setup, recipe.start), goals[0], key
     missing = chunk - len(goals)
     jobs = jax.sharding.NamedSharding(mesh, optimize.JOBS)
-    numbers = jnp.asarray([*seeds, *seeds[-1:] * missing], jnp.uint32)
+    numbers = jnp.asarray([*seeds, *[seeds[-1]] * missing], jnp.uint32)
     init_keys, keys = _keys(jax.device_put(numbers, jobs))
-    objective = jax.device_put(_stack([*goals, *goals[-1:] * missing]), jobs)
+    objective = jax.device_put(_stack([*goals, *[goals[-1]] * missing]), jobs)
     return optimize.init(init_keys, setup, recipe.start, mesh), objective, keys
 
 
@@ -208,7 +208,7 @@ class Jobs:
         made, finite = self._each(self._state.step), self._each(self._state.finite)
         pictures = self._decode(self._state.params)
         # The last update may have spoiled a picture whose objective has not been computed.
-        spoiled = ~np.isfinite(pictures).all(axis=(1, 2, 3, 4))
+        spoiled = np.array([not np.isfinite(own).all() for own in pictures])
         if spoiled.any():
             before = self._decode(self._state.previous)
             pictures = np.where(spoiled[:, None, None, None, None], before, pictures)

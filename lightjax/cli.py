@@ -107,8 +107,7 @@ def render(
     import lightjax
     from lightjax.pictures import file_format, load_picture, read_settings
 
-    if compilation_cache:
-        _keep_compilations()
+    _keep_compilations(compilation_cache)
     if objective is None and like is None:
         raise ValueError("say what to render, such as mixed4a:97, or give --like FILE")
     written = {} if like is None else read_settings(like)
@@ -192,11 +191,10 @@ def gallery(
     from lightjax.gallery import cluster, manifest
     from lightjax.gallery import run as galleries
 
-    if compilation_cache:
-        _keep_compilations()
+    _keep_compilations(compilation_cache)
     if examples is not None and not examples.is_dir():
         raise NotADirectoryError(f"there is no folder {examples} to take --examples from")
-    settings = {} if lr is None else {"optimizer": lr}
+    settings: Any = {} if lr is None else {"optimizer": lr}
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_: print(f"lightjax: note: {message}", file=sys.stderr)
@@ -312,14 +310,14 @@ def statistics(
     print(f"{output}: {len(pictures)} pictures")
 
 
-def _keep_compilations() -> None:
+def _keep_compilations(wanted: bool) -> None:
     """Keep compiled programs in the user's cache folder, unless another is set or it cannot be written."""
     import jax
 
-    from lightjax.networks import weights
+    from lightjax.networks.weights import cache_folder
 
-    folder = weights.cache_folder() / "compiled"
-    if jax.config.values["jax_compilation_cache_dir"] is not None:
+    folder = cache_folder() / "compiled"
+    if not wanted or jax.config.values["jax_compilation_cache_dir"] is not None:
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -104,12 +104,12 @@ def advance(
     """
     if not 0 <= steps <= STEPS_PER_CALL:
         raise ValueError(f"steps of one call must be between 0 and {STEPS_PER_CALL}, got {steps}")
-    return _advance(state, setup, jax.tree.map(_strongly_typed, objective), keys, np.int32(steps), mesh)
+    return _advance(state, setup, jax.tree.map(_strongly_typed, objective), keys, np.array(steps, np.int32), mesh)
 
 
 def lower(state: State, setup: Setup, objective: Objective, keys: Array, mesh: Mesh | None = None):
     """The lowered program of `advance`. Its `.compile()` knows memory and costs, which count one step."""
-    return _advance.lower(state, setup, jax.tree.map(_strongly_typed, objective), keys, np.int32(1), mesh)
+    return _advance.lower(state, setup, jax.tree.map(_strongly_typed, objective), keys, np.array(1, np.int32), mesh)
 
 
 @by_structure
@@ -141,8 +141,10 @@ def _init(keys, image: Image, optimizer: optax.GradientTransformation, start, me
 
 
 @by_structure
-def _advance(state: State, setup: Setup, objective: Objective, keys: Array, steps: Array, mesh: Mesh | None) -> State:
-    def one(setup: Setup, steps: Array, state: State, objective: Objective, key: Array) -> State:
+def _advance(
+    state: State, setup: Setup, objective: Objective, keys: Array, steps: ArrayLike, mesh: Mesh | None
+) -> State:
+    def one(setup: Setup, steps: ArrayLike, state: State, objective: Objective, key: Array) -> State:
         value_at = _objective_at(setup, objective, key)
 
         def step(made: Array, state: State) -> State:

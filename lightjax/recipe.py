@@ -24,8 +24,8 @@ from lightjax.result import Result
 from lightjax.transforms import Transform
 
 
-class Settings(TypedDict, total=False):
-    """The keywords of `visualize` that say how to render (see there)."""
+class SharedSettings(TypedDict, total=False):
+    """The keywords of `visualize` that jobs and pictures of a gallery share (see there)."""
 
     steps: int
     model: "Model | str | os.PathLike | None"
@@ -36,8 +36,13 @@ class Settings(TypedDict, total=False):
     views: int
     start: ArrayLike | None
     snapshots: Iterable[int]
-    seed: int
     size: Size | None
+
+
+class Settings(SharedSettings, total=False):
+    """All keywords of `visualize` that say how to render."""
+
+    seed: int
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)

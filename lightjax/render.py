@@ -11,7 +11,7 @@ from lightjax._structure import Model
 from lightjax.images import Image, Size
 from lightjax.objectives import Objective
 from lightjax.progress import Pacer, bar
-from lightjax.recipe import Recipe, Settings, numbers_of_steps
+from lightjax.recipe import Recipe, SharedSettings, numbers_of_steps
 from lightjax.result import NonFiniteError, Result
 from lightjax.transforms import Transform
 
@@ -169,7 +169,7 @@ def visualize_many(
     chunk: int | None = None,
     memory: int | None = None,
     devices: Sequence[Any] | None = None,
-    **settings: Unpack[Settings],
+    **settings: Unpack[SharedSettings],
 ) -> Renders:
     """Optimize many pictures, each for its own objective, as `visualize` would one by one.
 

@@ -31,7 +31,6 @@ from lightjax.analysis import examples as dataset_examples
 from lightjax.gallery import manifest as manifests
 from lightjax.gallery import page
 from lightjax.gallery.manifest import EXAMPLES, KINDS, MANIFEST, Batch
-from lightjax.images import Size
 from lightjax.objectives import Objective
 from lightjax.optimize import Setup
 from lightjax.pictures import save
@@ -79,7 +78,6 @@ def render(
     positive: bool = True,
     negative: bool = False,
     diverse: int = 0,
-    size: Size = 224,
     chunk: int | None = None,
     share: tuple[int, int] = (0, 1),
     examples: Path | None = None,
@@ -95,14 +93,13 @@ def render(
       positive: Whether to render what excites a channel.
       negative: Whether to render what inhibits it.
       diverse: Number of different pictures that excite it, optimized together; 0 for none.
-      size: Pixels of the default image, one number or (height, width).
       chunk: Number of pictures that are made together, which is the most that a kill loses. By default as many as fit
         into memory, at most 8 on a CPU. The first call decides for all later ones.
       share: (i, n) renders only each n-th batch, from the i-th: the part of one process among n.
       examples: A folder of photographs: those that excite a channel most are shown beside its pictures.
       progress: Whether to show a progress bar.
-      **settings: Keywords of `visualize`: steps (512 by default), model, image, transform, optimizer, relu, views,
-        start, seed. `snapshots` are not kept.
+      **settings: Keywords of `visualize`: steps (512 by default), model, image, size, transform, optimizer, relu,
+        views, start, seed. `snapshots` are not kept.
 
     Raises:
       ValueError, TypeError, IndexError: If an argument is wrong, or differs from what the folder was begun with.
@@ -121,12 +118,16 @@ def render(
         raise ValueError("a gallery keeps no snapshots")
     if examples is not None:  # otherwise this would fail at the very end
         dataset_examples.pictures_in(examples, folder / EXAMPLES)
-    model = settings.get("model")
-    name = networks.DEFAULT if model is None else model if isinstance(model, str) else None
-    image = settings.pop("image", None) or images.image(size)
-    settings = {"steps": 512, **settings, "model": model if name is None else networks.load_model(name)}
-    pictures = {"diverse": dataclasses.replace(image, batch=diverse)} if diverse else {}
-    recipes = {kind: Recipe.of(None, image=pictures.get(kind, image), **settings) for kind in kinds}
+    given = settings.pop("model", None)
+    name = networks.DEFAULT if given is None else given if isinstance(given, str) else None
+    model: Any = given if name is None else networks.load_model(name)
+    image, size = settings.pop("image", None), settings.pop("size", None)
+    if image is not None and size is not None:
+        raise ValueError("size is the size of the default image; with image=..., give the size to the image")
+    image: Any = images.image(224 if size is None else size) if image is None else image
+    rest: Any = {"steps": 512, **settings}
+    of_kind = {kind: dataclasses.replace(image, batch=diverse) if kind == "diverse" else image for kind in kinds}
+    recipes = {kind: Recipe.of(None, model=model, image=of_kind[kind], **rest) for kind in kinds}
     wanted = _channels_of(recipes, layers, channels)
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -137,7 +138,7 @@ def render(
     batches = manifests.batches_of(manifest)
     with _lock(folder, "page"):  # so that the last process sees all pictures
         missing = [file for batch in batches for file in manifests.missing(folder, manifest, batch)]
-        _write_page(folder, manifest, settings["model"], None if missing else examples, progress)
+        _write_page(folder, manifest, model, None if missing else examples, progress)
     number = sum(len(names) for batch in batches for names in manifests.files_of(manifest, batch))
     network = manifest["settings"]["model"].partition("@")[0]
     return Gallery(folder, network, number, rendered, failed, len(missing))

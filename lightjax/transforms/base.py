@@ -68,9 +68,7 @@ def numbers(given: Any, what: str, *, above: float | None = None, most: float | 
     several = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str | bytes) else (given,)
     if not several:
         raise ValueError(f"{what} must be at least one number, got {given!r}")
-    for value in several:
-        _checks.number(value, what, above=above)
-    return tuple(_checks.number(value, what, most=most) for value in several)
+    return tuple(_checks.number(value, what, above=above, most=most) for value in several)
 
 
 def choices(
