@@ -143,7 +143,7 @@ def test_the_manifest_says_everything(whole):
     assert settings["channels"] == {"conv2d0": "0-9"}
     assert (settings["steps"], settings["size"], settings["seed"]) == (12, [32, 32], 0)
     assert manifest["versions"].keys() == {"lightjax", "jax", "jaxlib", "optax", "numpy", "pillow", "device"}
-    assert [(chunk.kind, chunk.channels) for chunk in gallery.chunks_of(manifest)] == [
+    assert [(batch.kind, batch.channels) for batch in manifests.batches_of(manifest)] == [
         ("positive", [0, 1, 2, 3]),
         ("positive", [4, 5, 6, 7]),
         ("positive", [8, 9]),
@@ -179,14 +179,14 @@ def test_curves_keep_their_ends_and_are_short():
 
 
 def test_negative_pictures_quiet_what_positive_ones_excite(tmp_path):
-    settings = {"channels": [3, 17], "steps": 60, "size": 32, "model": "bvlc_googlenet", "progress": False}
+    settings = {"channels": [8, 20], "steps": 60, "size": 32, "model": "bvlc_googlenet", "progress": False}
     gallery.render(tmp_path, ["conv2d0"], negative=True, **settings)
-    for channel in (3, 17):
+    for channel in (8, 20):
         up = read_settings(tmp_path / f"conv2d0/{channel:04d}.png")["values"]
         down = read_settings(tmp_path / f"conv2d0/{channel:04d}_negative.png")["values"]
-        assert up[-1] > 1.2 * up[0]
+        assert up[-1] > 2 * up[0]
         assert down[0] == -up[0]
-        assert down[-1] > 0.9 * down[0]
+        assert down[-1] > 0.5 * down[0]
     manifest = manifests.read(tmp_path)
     (entry, _) = page.entries(tmp_path, manifest, {})
     assert [picture["kind"] for picture in entry["pictures"]] == ["positive", "negative"]
@@ -446,7 +446,7 @@ def test_a_folder_without_photographs_is_refused_before_anything_is_rendered(tmp
     command = ("gallery", "conv2d0", "-o", str(tmp_path / "g"), *SMALL, "--examples", str(tmp_path / "empty"))
     code, _, errors = run(capsys, *command)
     assert code == 2
-    assert "there are no pictures in" in errors
+    assert "there are no pictures" in errors
     assert not (tmp_path / "g").exists()
 
 
