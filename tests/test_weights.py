@@ -20,8 +20,8 @@ import safetensors.numpy
 import torch
 
 import lightjax as lj
-from lightjax import ConversionError, WeightsError, load_model, load_picture
-from lightjax.networks import architectures, inception_torch, torch_bridge, weights
+from lightjax import WeightsError, load_model, load_picture
+from lightjax.networks import ConversionError, architectures, inception_torch, torch_bridge, weights
 from tests.parity import reference
 
 
