@@ -60,7 +60,7 @@ class State(NamedTuple):
       opt_state: State of the optimizer.
       values: The objective before each update of the last call, `[STEPS_PER_CALL]`; later entries are left over.
       finite: Whether the objective and its gradient were finite in all steps. From the first step where they were not,
-        the state stays as it is.
+        `step` and `params` stay as they are.
     """
 
     step: Array
@@ -147,12 +147,7 @@ def _advance(
     def one(setup: Setup, steps: ArrayLike, state: State, objective: Objective, key: Array) -> State:
         value_at = _objective_at(setup, objective, key)
 
-        def step(made: Array, state: State) -> State:
-            after = _update(state, value_at, setup.optimizer, made)
-            # A state that failed stays as it is. If that were the condition of the loop, vmap would choose between old
-            # and new at every step for everything that the loop carries.
-            return _choose(state.finite, after, state)
-
+        step = lambda made, state: _update(state, value_at, setup.optimizer, made)
         return jax.lax.fori_loop(0, steps, step, state)
 
     if mesh is None:
@@ -194,7 +189,11 @@ def _objective_at(setup: Setup, objective: Objective, key: Array) -> Callable[[A
 
 
 def _update(state: State, value_at: Callable, optimizer: optax.GradientTransformation, made: Array) -> State:
-    """The state after one step; after one that was not finite, with the last parameters whose objective was."""
+    """The state after one step. Once a step was not finite, the parameters are the last whose objective was.
+
+    This is not a condition of the loop: under `vmap`, JAX would then choose between old and new at every step for all
+    that the loop carries.
+    """
     value, gradient = jax.value_and_grad(value_at)(state.params, state.step)
     descent = jax.tree.map(jnp.negative, gradient)
     updates, opt_state = optax.with_extra_args_support(optimizer).update(
@@ -206,12 +205,13 @@ def _update(state: State, value_at: Callable, optimizer: optax.GradientTransform
         value_fn=lambda params: -value_at(params, state.step),
     )
     finite = jnp.isfinite(value)
-    good = _choose(finite, state.params, state.previous)
+    good = _choose(finite | ~state.finite, state.params, state.previous)
+    finite &= state.finite
     for leaf in jax.tree.leaves(gradient):
         finite &= jnp.isfinite(leaf).all()
     params = _choose(finite, optax.apply_updates(state.params, updates), good)
     values = state.values.at[made].set(value.astype(jnp.float32))
-    return State(state.step + finite, params, good, opt_state, values, state.finite & finite)
+    return State(state.step + finite, params, good, opt_state, values, finite)
 
 
 def _choose(condition: Array, a: Any, b: Any) -> Any:
