@@ -213,7 +213,7 @@ def test_it_opens_with_all_layers_and_its_settings(visit, gallery):
     assert tab.locator("nav a[aria-current]").all_inner_texts() == ["mixed4a\n25"]
     tab.get_by_role("button", name="About").click()
     facts = tab.get_by_role("dialog").locator(".facts").inner_text().split("\n")
-    assert facts == ["model", SETTINGS["model"], "steps", "128", "size", "64, 64", "relu", "none", "lr", "0.05"]
+    assert facts == ["model", SETTINGS["model"], "steps", "128", "size", "64, 64", "relu", "none", "optimizer", "0.05"]
 
 
 @pytest.mark.parametrize(
