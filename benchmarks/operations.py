@@ -9,10 +9,8 @@ import json
 
 import jax
 import jax.monitoring
-import optax
 
 import lightjax as lj
-from lightjax import optimize
 
 LAYERS = ("conv2d2", "mixed3a", "mixed4a", "mixed4d", "mixed5a", "softmax2_pre_activation_matmul")
 
@@ -26,11 +24,10 @@ def main() -> None:
     model = lj.load_model()
     lj.visualize("mixed4a:97", model=model, size=96, steps=3, snapshots=(1, 2), progress=False)
     counts: dict = {"programs compiled for a render": len(compiled)}
-    image, optimizer, key = lj.fourier_image(96), optax.adam(0.05), jax.random.key(0)
+    setup, key = lj.Recipe.of(model=model, size=96).setup, jax.random.key(0)
     for layer in LAYERS:
-        settings = {"image": image, "transform": lj.transforms.DEFAULT, "optimizer": optimizer, "relu": "torchlight"}
-        state = optimize.init(key, image, optimizer)
-        costs = optimize.compile(state, model, lj.channel(layer, 0), key, **settings).cost_analysis()
+        step = lj.optimize.lower(lj.optimize.init(key, setup), setup, lj.channel(layer, 0), key)
+        costs = step.compile().cost_analysis()
         counts[layer] = {"operations": round(costs["flops"]), "bytes": round(costs["bytes accessed"])}
     print(json.dumps({"backend": jax.default_backend(), "jax": jax.__version__, **counts}, indent=1))
 

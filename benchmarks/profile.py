@@ -1,4 +1,4 @@
-"""Where the time of a step goes: `python -m benchmarks.profile mixed4a 97` (weights in `$LIGHTJAX_HOME`).
+"""Where the time of a step goes: `python -m benchmarks.profile mixed4a 97`.
 
 Prints a table of the milliseconds that XLA's own profiler gives to each stage, forward and backward, and how far a
 step is from the arithmetic limit: its floating-point operations over the best rate of a matrix product here. Stages
@@ -17,19 +17,17 @@ import time
 
 import jax
 import numpy as np
-import optax
 
 import lightjax as lj
-from lightjax import optimize
 
 STEPS = 32
 STAGES = {
-    "decode": "Fourier image and colours",
+    "decode": "Fourier image and colors",
     "transforms": "transforms",
     "conv2d0": "first convolution (7x7)",
     "conv2d1": "1x1 convolutions",
     "conv2d2": "3x3 convolution of the stem",
-    "localresponsenorm": "response normalisation",
+    "localresponsenorm": "response normalization",
     "maxpool": "pools of stride 2",
     "_pool$": "pools of stride 1",
     "_3x3_pre|_5x5_pre": "3x3 and 5x5 convolutions of blocks",
@@ -41,19 +39,17 @@ STAGES = {
 
 def stage(scope: str) -> str:
     """What a table calls an operation of this scope."""
-    return next((title for pattern, title in STAGES.items() if re.search(pattern, scope)), "optimiser and loop")
+    return next((title for pattern, title in STAGES.items() if re.search(pattern, scope)), "optimizer and loop")
 
 
 def main(layer: str, channel: int) -> None:
     """Profile one step and print the table."""
-    model, image, optimizer = lj.load_model(), lj.fourier_image(224), optax.adam(0.05)
-    state, key = optimize.init(jax.random.key(0), image, optimizer), jax.random.key(0)
-    objective = lj.channel(layer, channel)
-    settings = {"image": image, "transform": lj.transforms.DEFAULT, "optimizer": optimizer, "relu": "torchlight"}
+    setup, key, objective = lj.Recipe.of().setup, jax.random.key(0), lj.channel(layer, channel)
+    state = lj.optimize.init(key, setup)
 
     def run(steps: int = STEPS) -> float:
         start = time.perf_counter()
-        jax.block_until_ready(optimize.advance(state, model, objective, key, steps, **settings))
+        jax.block_until_ready(lj.optimize.advance(state, setup, objective, key, steps))
         return (time.perf_counter() - start) / steps
 
     run()
@@ -65,7 +61,7 @@ def main(layer: str, channel: int) -> None:
         with gzip.open(file) as trace:
             events = json.load(trace)["traceEvents"]
 
-    compiled = optimize.compile(state, model, objective, key, **settings)
+    compiled = lj.optimize.lower(state, setup, objective, key).compile()
     scopes = dict(re.findall(r'^\s*(?:ROOT )?%([\w.\-]+) = .*op_name="([^"]*)"', compiled.as_text(), re.MULTILINE))
     spent: dict[tuple[str, bool], float] = collections.Counter()
     for event in events:

@@ -12,8 +12,7 @@ import pytest
 
 import lightjax as lj
 from benchmarks.profile import best_rate
-from lightjax import many, optimize
-from lightjax.visualize import complete
+from lightjax import batching
 
 ON_CPU = jax.default_backend() == "cpu"
 JOBS = int(os.environ.get("LIGHTJAX_JOBS", 16 if ON_CPU else 512))
@@ -27,22 +26,17 @@ def test_layer(benchmark, dtype):
     model, objective = lj.load_model(dtype=dtype), lj.channel("mixed4a", jax.numpy.arange(JOBS))
 
     def render():
-        for _ in lj.visualize_many(objective, model=model, steps=STEPS, size=224, progress=False):
+        for _ in lj.visualize_many(objective, model=model, steps=STEPS, progress=False):
             pass
 
     benchmark.pedantic(render, rounds=2, warmup_rounds=1)
-    nothing = dict.fromkeys(("image", "optimizer", "relu", "start"))
-    plan = complete(
-        **nothing, steps=STEPS, model=model, transforms=lj.transforms.DEFAULT, views=1, snapshots=(), size=224
-    )
-    mesh, one = many.mesh_of(), lj.channel("mixed4a", 0)
-    state = optimize.init(jax.random.key(0), plan.image, plan.optimizer)
-    settings = {"image": plan.image, "transform": plan.transforms, "optimizer": plan.optimizer, "relu": plan.relu}
-    step = optimize.compile(state, model, one, jax.random.key(0), **settings)
+    recipe, mesh = lj.Recipe.of(steps=STEPS, model=model), batching.mesh_of()
+    setup, key, one = recipe.setup, jax.random.key(0), lj.channel("mixed4a", 0)
+    step = lj.optimize.lower(lj.optimize.init(key, setup), setup, one, key).compile()
     benchmark.extra_info.update(
         device=jax.devices()[0].device_kind,
         jobs=JOBS,
-        chunk=many.fitting_chunk(many.spread_over(plan, mesh), one, JOBS, mesh),
+        chunk=batching.fitting_chunk(recipe, batching.on_devices(setup, mesh), one, JOBS, mesh),
         operations=step.cost_analysis()["flops"] * JOBS * STEPS,
         best=best_rate(dtype),
     )

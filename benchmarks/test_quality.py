@@ -14,8 +14,6 @@ import torch
 
 import lightjax as lj
 from benchmarks import torch_loops
-from benchmarks.test_speed import googlenet
-from lightjax.pictures import save, sheet
 
 UNITS = [(layer, channel) for layer, channels in {
     "mixed3b": (100, 200, 300), "mixed4a": (97, 211, 300), "mixed4d": (40, 200, 330), "mixed5a": (9, 300, 500),
@@ -33,7 +31,7 @@ def contact_sheet():
     yield
     if os.environ.get("LIGHTJAX_SHEET") and pictures:
         rows = [pair[i] for i in (0, 1) for pair in pictures.values()]
-        save(os.environ["LIGHTJAX_SHEET"], sheet(np.stack(rows), columns=len(pictures)))
+        lj.pictures.save(os.environ["LIGHTJAX_SHEET"], lj.pictures.sheet(np.stack(rows), columns=len(pictures)))
 
 
 def judge(network: torch_loops.GoogLeNet, picture: np.ndarray, layer: str, channel: int) -> float:
@@ -59,7 +57,7 @@ def test_quality(benchmark, network, layer, channel):
         theirs = image()[0].permute(1, 2, 0).numpy()
     goal = judge(network, theirs, layer, channel)
 
-    model, objective = googlenet(), lj.channel(layer, channel)
+    model, objective = lj.load_model(), lj.channel(layer, channel)
     lj.visualize(objective, model=model, steps=2, progress=False)
     found = []
 

@@ -11,7 +11,7 @@ import jax
 import pytest
 
 import lightjax as lj
-from benchmarks.test_speed import googlenet, lightjax_steps
+from benchmarks.test_speed import lightjax_steps
 
 STEPS = 4
 JOB_STEPS = 32
@@ -19,10 +19,10 @@ JOB_STEPS = 32
 
 @pytest.mark.parametrize("batch", [1, 2, 4, 8, 16])
 def test_batch(benchmark, batch):
-    """Time of one step of a batch that is optimised together, per picture."""
+    """Time of one step of a batch that is optimized together, per picture."""
     benchmark.group = "scaling"
     benchmark.extra_info["per"] = STEPS * batch
-    steps = lightjax_steps("mixed4a", 97, image=lj.fourier_image(224, batch=batch), steps=STEPS)
+    steps = lightjax_steps("mixed4a", 97, image=lj.image(batch=batch), steps=STEPS)
     benchmark.pedantic(steps, rounds=7, warmup_rounds=1)
 
 
@@ -31,7 +31,7 @@ def test_pixels(benchmark, size):
     """Time of one step of one picture, per pixel that the network sees (12 more along each side than `size`)."""
     benchmark.group = "scaling"
     benchmark.extra_info["per"] = STEPS * (size + 12) ** 2 / 236**2
-    steps = lightjax_steps("mixed4a", 97, image=lj.fourier_image(size), steps=STEPS)
+    steps = lightjax_steps("mixed4a", 97, image=lj.image(size), steps=STEPS)
     benchmark.pedantic(steps, rounds=7, warmup_rounds=1)
 
 
@@ -40,7 +40,7 @@ def test_jobs(benchmark, jobs):
     """Time of independent jobs in one program from start to end, per job and step; the first is a lone render."""
     benchmark.group = "scaling"
     benchmark.extra_info["per"] = JOB_STEPS * jobs
-    model, objective = googlenet(), lj.channel("mixed4a", jax.numpy.arange(jobs))
+    model, objective = lj.load_model(), lj.channel("mixed4a", jax.numpy.arange(jobs))
 
     def render():
         for _ in lj.visualize_many(objective, model=model, steps=JOB_STEPS, progress=False):
@@ -58,7 +58,7 @@ def test_memory(benchmark, batch):
     benchmark.group = "memory"
     code = f"""
         import re, lightjax as lj
-        image = lj.fourier_image(224, batch={batch})
+        image = lj.image(batch={batch})
         lj.visualize("mixed4a:97", image=image, steps=4, progress=False)
         print(int(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1]) / 1000)
     """

@@ -1,6 +1,6 @@
 """What a user would otherwise run, in PyTorch: Lucent's loop, and the same work with the network cut by hand.
 
-Both optimise a Fourier image of the Caffe GoogLeNet for one channel, with Lucent's default transforms, its redirected
+Both optimize a Fourier image of the Caffe GoogLeNet for one channel, with Lucent's default transforms, its redirected
 ReLU and Adam at 0.05. The loop of Lucent hooks every module and runs the whole network at each step, and each
 transform resamples by itself; the loop cut by hand stops at the layer it wants, and resamples once.
 """
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 BLOCKS = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
 MEAN_BGR = (104.0, 117.0, 123.0)
-COLOUR = torch.tensor(
+COLOR = torch.tensor(
     [[0.56282854, 0.19482528, 0.04329450], [0.58447580, 0.0, -0.10823626], [0.58447580, -0.19482528, 0.06494176]]
 )
 
@@ -133,7 +133,7 @@ class FourierImage:
         """The picture `[1, 3, size, size]`."""
         spectrum = torch.view_as_complex(self.params) * self.scale
         waves = torch.fft.irfft2(spectrum, s=(self.size, self.size), norm="ortho") / 4
-        return torch.sigmoid(torch.einsum("dc,ncyx->ndyx", COLOUR, waves))
+        return torch.sigmoid(torch.einsum("dc,ncyx->ndyx", COLOR, waves))
 
 
 def _warp(x: Tensor, matrix: list[list[float]]) -> Tensor:

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import inspect
 import re
 import shlex
@@ -18,7 +17,7 @@ import typer
 
 import lightjax as lj
 from lightjax import cli
-from lightjax.networks import inception, weights
+from lightjax.networks import ARCHITECTURES, weights
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "names.md").read_text()
 INTRODUCTION, LEFT_OUT = "In the expressions", "Not here"
@@ -106,7 +105,8 @@ def is_code(text: str) -> bool:
 CELLS = [(row.here, row.section == LEFT_OUT) for row in ROWS]
 QUOTED = dict.fromkeys(text for cell, prose in CELLS for text in quoted(cell) if is_code(text) or not prose)
 COMMANDS = [text for text in QUOTED if text.startswith("lightjax ")]
-EXPRESSIONS = [text for text in QUOTED if text not in COMMANDS]
+RENDERS = [text for text in QUOTED if text.startswith(("lj.visualize(", "lj.visualize_many("))]
+EXPRESSIONS = [text for text in QUOTED if text not in COMMANDS and text not in RENDERS]
 
 
 class Network:
@@ -140,15 +140,15 @@ def leave(key, images):
 
 
 def brief(visualize):
-    """The same with at most two steps, of a small network, on small pictures; moves are tried in rows of their own."""
+    """The same with one step, of a small network, on small pictures; transforms have a test of their own."""
 
     def visualize_briefly(objective, *, steps=2048, snapshots=(), image=None, start=None, views=1, **settings):
         assert settings.get("transform") is None or callable(settings["transform"])
-        image = lj.fourier_image(settings.pop("size", 224)) if image is None else image
+        image = lj.image(settings.pop("size", 224)) if image is None else image
         blend = lj.transforms.CollapseAlpha()
         short = {
-            "steps": min(steps, 2),
-            "snapshots": [min(s, 2) for s in snapshots],
+            "steps": min(steps, 1),
+            "snapshots": [min(s, 1) for s in snapshots],
             "image": image if start is not None else dataclasses.replace(image, height=SMALL, width=SMALL),
             "transform": blend if image.alpha else leave if views > 1 else None,
         }
@@ -158,8 +158,8 @@ def brief(visualize):
     return visualize_briefly
 
 
-def known(name):
-    """`load_model` without a download: any name that there is, but the network is the small one."""
+def known(name="bvlc_googlenet"):
+    """`load_model` without a download: any name that there is, but always the network that comes with lightjax."""
     assert name in {**weights.CHECKPOINTS, **weights.EMBEDDED}
     return LOAD("bvlc_googlenet")
 
@@ -200,7 +200,7 @@ def names(tmp_path_factory):
             patch.setattr(lj, name, stand_in)
         random, model = np.random.default_rng(0), NETWORK
         picture = random.uniform(size=(SMALL, SMALL, 3)).astype(np.float32)
-        lj.imageio.save("picture.png", picture)
+        lj.pictures.save("picture.png", picture)
         yield {
             "jax": jax,
             "jnp": jnp,
@@ -214,58 +214,134 @@ def names(tmp_path_factory):
             "picture": picture,
             "target": random.uniform(size=(1, 14, 14, 508)),
             "mask": np.ones((SMALL, SMALL, 1)),
-            "image": lj.fourier_image(224),
+            "image": lj.image(224),
             "key": jax.random.key(0),
-            "result": lj.visualize("mixed4a:97", image=lj.fourier_image(224, batch=2), snapshots=(1,)),
+            "result": lj.visualize("mixed4a:97", image=lj.image(224, batch=2), snapshots=(1,)),
             "other": lj.layer("mixed4a"),
             "run": Run(),
         }
 
 
+@contextlib.contextmanager
+def row(text):
+    """Say in every error which expression of the page it comes from."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"in docs/names.md: {text}")
+        raise
+
+
+def run(text, names):
+    return eval(compile(text, "docs/names.md", "eval"), dict(names))
+
+
 @pytest.fixture(scope="module")
-def activations(names):
-    """Two pictures with opacity, and what the network makes of them."""
+def made(names):
+    """What each expression gives, except for renders."""
+    found = {}
+    for text in EXPRESSIONS:
+        with row(text):
+            found[text] = run(text, names)
+    return found
+
+
+def is_transform(made) -> bool:
+    return type(made).__module__.startswith("lightjax.transforms.")
+
+
+def test_every_objective_has_a_finite_value(made, names):
+    """For two pictures with opacity, and what the network makes of them; all in one program."""
     random = np.random.default_rng(1)
     seen = random.uniform(size=(2, 224, 224, 3)).astype(np.float32)
-    return {**names["model"](seen), "input": jnp.asarray(random.uniform(size=(2, SMALL, SMALL, 4)), jnp.float32)}
+    activations = dict(names["model"](seen))
+    activations["input"] = jnp.asarray(random.uniform(size=(2, SMALL, SMALL, 4)), jnp.float32)
+    shapes = jax.eval_shape(lambda: activations)
+    goals = {}
+    for text, goal in made.items():
+        if isinstance(goal, lj.Objective):
+            with row(text):
+                goals[text] = lj.objectives.resolve(goal, names["model"])
+                lj.objectives.check(goals[text], shapes)
+
+    @jax.jit
+    def values(goals, activations):
+        found = {}
+        for text, goal in goals.items():
+            with row(text):
+                found[text] = goal(activations)
+        return found
+
+    found = values(goals, activations)
+    assert len(found) > 60
+    for text, value in found.items():
+        with row(text):
+            assert value.shape == ()
+            assert np.isfinite(value)
 
 
-@functools.cache
-def first_pictures(image):
-    return np.asarray(jax.jit(lambda key: image.decode(image.init(key)))(jax.random.key(0)))
+def test_every_image_decodes_to_pictures(made):
+    small = {
+        text: dataclasses.replace(image, height=18, width=21)
+        for text, image in made.items()
+        if isinstance(image, lj.images.NaturalImage)
+    }
+
+    @jax.jit
+    def pictures(key):
+        found = {}
+        for text, image in small.items():
+            with row(text):
+                found[text] = image.decode(image.init(key))
+        return found
+
+    found = pictures(jax.random.key(0))
+    assert len(found) > 20
+    for text, decoded in found.items():
+        with row(text):
+            assert decoded.shape == (made[text].batch, 18, 21, 4 if made[text].alpha else 3)
+            assert ((decoded >= 0) & (decoded <= 1)).all()
 
 
-@pytest.mark.parametrize("text", EXPRESSIONS)
-def test_every_expression_does_what_its_kind_does(text, names, activations):
-    made = eval(compile(text, "docs/names.md", "eval"), dict(names))
-    if isinstance(made, lj.Objective):
-        objective = lj.objectives.resolve(made, names["model"])
-        lj.objectives.check(objective, jax.eval_shape(lambda: activations))
-        value = jax.jit(lambda activations: objective(activations))(activations)
-        assert value.shape == ()
-        assert np.isfinite(value)
-    elif isinstance(made, lj.images.Canvas):
-        small = dataclasses.replace(made, height=18, width=21)
-        pictures = first_pictures(small)
-        assert pictures.shape == (made.batch, 18, 21, 4 if made.alpha else 3)
-        assert ((pictures >= 0) & (pictures <= 1)).all()
-    elif type(made).__module__.startswith("lightjax.transforms."):
-        channels = 4 if "CollapseAlpha" in repr(made) else 3
-        pictures = jax.jit(made)(names["key"], jnp.full((2, 60, 52, channels), 0.5))
-        assert pictures.ndim == 4
-        assert np.isfinite(pictures).all()
-    elif isinstance(made, lj.Result):
+def test_every_transform_gives_pictures(made):
+    @jax.jit
+    def views(key):
+        found = {}
+        for text, transform in made.items():
+            if is_transform(transform):
+                with row(text):
+                    channels = 4 if "CollapseAlpha" in repr(transform) else 3
+                    found[text] = transform(key, jnp.full((2, 60, 52, channels), 0.5))
+        return found
+
+    found = views(jax.random.key(0))
+    assert len(found) > 20
+    for text, seen in found.items():
+        with row(text):
+            assert seen.ndim == 4
+            assert np.isfinite(seen).all()
+
+
+def test_every_other_expression_does_what_its_kind_does(made, names):
+    for text, one in made.items():
+        if not (isinstance(one, lj.Objective | lj.images.NaturalImage) or is_transform(one)):
+            with row(text):
+                check_kind(one, names)
+
+
+def check_kind(made, names):
+    if isinstance(made, lj.Result):
         assert np.isfinite(made.images).all()
         assert made._repr_png_().startswith(b"\x89PNG")
-    elif isinstance(made, lj.many.Renders):
-        assert all(np.isfinite(result.images).all() for result in made.in_order())
+    elif hasattr(made, "_repr_html_"):  # several pictures in a row
+        assert "<img" in made._repr_html_()
     elif isinstance(made, optax.GradientTransformation):
         updates, _ = made.update(jnp.ones(3), made.init(jnp.zeros(3)), jnp.zeros(3))
         assert np.isfinite(updates).all()
     elif inspect.isfunction(made) and [*inspect.signature(made).parameters] == ["images"]:  # a model
         assert np.isfinite(made(names["picture"][None])["mixed4a"]).all()
     elif callable(made):
-        assert type(made) is lj.InceptionV1 or made in (lj.optimize.advance, lj.visualize_many)
+        assert type(made) is lj.networks.InceptionV1 or made in (lj.optimize.advance, lj.visualize_many)
     elif isinstance(made, list | dict) or hasattr(made, "_fields"):  # several arrays, or their shapes, or files
         leaves = jax.tree.leaves(made)
         assert leaves
@@ -276,6 +352,15 @@ def test_every_expression_does_what_its_kind_does(text, names, activations):
         assert isinstance(made, str | bytes | bool | tuple) or made is None
 
 
+@pytest.mark.parametrize("text", RENDERS)
+def test_every_render_gives_pictures(text, names):
+    with row(text):
+        made = run(text, names)
+        results = [made] if isinstance(made, lj.Result) else made.in_order()
+        assert results
+        assert all(np.isfinite(result.images).all() for result in results)
+
+
 @pytest.mark.parametrize("text", COMMANDS)
 def test_every_command_has_its_options(text):
     _, name, *words = shlex.split(text)
@@ -283,7 +368,7 @@ def test_every_command_has_its_options(text):
     options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     for word, value in zip(words, [*words[1:], ""], strict=True):
         assert not word.startswith("-") or word in options
-        assert word != "--model" or value in inception.ARCHITECTURES
+        assert word != "--model" or value in ARCHITECTURES
 
 
 def test_every_row_has_an_expression_or_is_left_out_with_a_reason():

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.mark.slow
 def test_a_render_does_no_more_work_than_accepted():
-    """Operations and bytes to within 2 %, compilations exactly; fewer of any is for accepting, not for passing by."""
+    """Operations and bytes may rise by 2 %, compilations not at all. A step for mixed3a is cheap."""
     accepted = json.loads((ROOT / "benchmarks" / "operations.json").read_text())
     environment = {k: v for k, v in os.environ.items() if k not in ("JAX_COMPILATION_CACHE_DIR", "XLA_FLAGS")}
     done = subprocess.run(
@@ -35,6 +35,7 @@ def test_a_render_does_no_more_work_than_accepted():
     }
     assert not more, f"more work than accepted (found, accepted): {more}"
     assert set(found) == set(accepted)
+    assert 2 * found["mixed3a"]["operations"] < found["mixed5a"]["operations"]
 
 
 def test_the_tables_of_the_benchmarks_are_those_of_the_accepted_run():

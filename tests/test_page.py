@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from lightjax.gallery import page
+from lightjax.gallery.manifest import KINDS
 
-SETTINGS = {"model": "bvlc_googlenet@e87c85cf2e01", "steps": 128, "size": [64, 64], "relu": None, "lr": 0.05}
+SETTINGS = {"model": "bvlc_googlenet@e87c85cf2e01", "steps": 128, "size": [64, 64], "relu": None, "optimizer": 0.05}
 NASTY = (
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',
@@ -212,7 +213,7 @@ def test_it_opens_with_all_layers_and_its_settings(visit, gallery):
     assert tab.locator("nav a[aria-current]").all_inner_texts() == ["mixed4a\n25"]
     tab.get_by_role("button", name="About").click()
     facts = tab.get_by_role("dialog").locator(".facts").inner_text().split("\n")
-    assert facts == ["model", SETTINGS["model"], "steps", "128", "size", "64, 64", "relu", "none", "lr", "0.05"]
+    assert facts == ["model", SETTINGS["model"], "steps", "128", "size", "64, 64", "relu", "none", "optimizer", "0.05"]
 
 
 @pytest.mark.parametrize(
@@ -438,8 +439,8 @@ def test_a_finger_turns_the_page(visit, gallery):
 
 
 def luminance(tab, selector: str, attribute: str) -> float:
-    colour = tab.evaluate(f"getComputedStyle(document.querySelector({selector!r}))[{attribute!r}]")
-    channels = np.array([int(c) for c in re.findall(r"\d+", colour)[:3]]) / 255
+    color = tab.evaluate(f"getComputedStyle(document.querySelector({selector!r}))[{attribute!r}]")
+    channels = np.array([int(c) for c in re.findall(r"\d+", color)[:3]]) / 255
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
     return float(linear @ [0.2126, 0.7152, 0.0722])
 
@@ -483,7 +484,7 @@ def test_five_thousand_channels_open_fast_and_load_what_is_seen(visit, tmp_path)
         {
             "layer": layer,
             "channel": channel,
-            "pictures": [{"kind": kind, "file": f"./{'/' * channel}{file}", "values": values} for kind in page.KINDS],
+            "pictures": [{"kind": kind, "file": f"./{'/' * channel}{file}", "values": values} for kind in KINDS],
             "command": f"lightjax render {layer}:{channel}",
         }
         for layer in ("mixed4a", "mixed4b", "mixed4c", "mixed4d", "mixed4e")

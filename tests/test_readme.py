@@ -19,7 +19,7 @@ COMMANDS = re.findall(r"^\$ (lightjax .+)$", README, re.MULTILINE)
 
 @pytest.fixture
 def offline(tmp_path, compilations, monkeypatch) -> Path:
-    """An empty folder to work in, with an empty cache and no connection."""
+    """An empty folder to work in, without weights and without a connection; compiled programs are shared."""
     monkeypatch.delenv("LIGHTJAX_HOME", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # compiling takes most of the time
@@ -33,18 +33,21 @@ def offline(tmp_path, compilations, monkeypatch) -> Path:
 
 @pytest.mark.slow
 def test_the_examples_in_python_run_one_after_the_other(offline):
-    """In one process, with at most two steps each."""
+    """In one process, with at most two steps each; those of the sheet have none, as each compiles anew."""
     cut = """
         import lightjax
         def cut(full):
-            return lambda objective, steps=2048, **rest: full(objective, steps=min(steps, 2), progress=False, **rest)
+            return lambda objective, steps=2048, **rest: full(objective, steps=min(steps, most), progress=False, **rest)
         lightjax.visualize, lightjax.visualize_many = cut(lightjax.visualize), cut(lightjax.visualize_many)
     """
-    code = "\n".join([textwrap.dedent(cut), *PYTHON])
+    most = ["most = 0" if "pictures.sheet(" in block else "most = 2" for block in PYTHON]
+    blocks = [part for pair in zip(most, PYTHON, strict=True) for part in pair]
+    code = "\n".join([textwrap.dedent(cut), *blocks])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert (offline / "mixed4a_97.png").exists()
     assert (offline / "pair.png").exists()
+    assert (offline / "layers.png").exists()
     assert len(list(offline.glob("mixed4a_?.png"))) == 4
 
 
