@@ -20,6 +20,9 @@ class Row:
         """Hold the pictures, `[H, W, 3 or 4]` each, and a caption for each."""
         self._pictures, self._captions = pictures, captions
 
+    def __repr__(self) -> str:
+        return f"<{len(self._captions)} pictures: {', '.join(self._captions)}>"
+
     def _repr_html_(self) -> str:
         cells = ""
         for picture, caption in zip(self._pictures, self._captions, strict=True):
