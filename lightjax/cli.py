@@ -223,6 +223,9 @@ def gallery(
     if made.failed:
         names = f"{len(made.failed)} pictures show the last good state, because their objective stopped being finite"
         print(f"lightjax: note: {names}: {', '.join(made.failed)}", file=sys.stderr)
+    if made.unresponsive:
+        names = f"{len(made.unresponsive)} pictures never changed, because their gradient is 0"
+        print(f"lightjax: note: {names}: {', '.join(made.unresponsive)}", file=sys.stderr)
     if made.missing:
         print(f"lightjax: note: {made.missing} pictures are missing; the same command makes them", file=sys.stderr)
     pictures = f"{made.pictures - made.missing} of {made.pictures}" if made.missing else f"{made.pictures}"

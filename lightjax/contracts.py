@@ -1,11 +1,14 @@
 """Checks that a model, an image and a transform fit together, before anything is compiled."""
 
 import inspect
+import warnings
 from collections.abc import Mapping
+from typing import Any
 
 import flax.errors
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from lightjax import ops
 from lightjax._structure import Model, partition
@@ -68,10 +71,27 @@ def activation_shapes(model: Model, image: Image, transform: Transform | None, r
             "a network sees no transparency: let the transform end with lj.transforms.CollapseAlpha(), "
             "which puts the picture over random backgrounds"
         )
+    replaced = False
+
+    def run(images: Array) -> Any:
+        nonlocal replaced
+        found = model(images) if rule is None else model(images, relu=rule)
+        replaced = isinstance(found, Mapping) and "input" in found and found["input"] is not images
+        return found
+
     try:
-        found = jax.eval_shape((lambda x: model(x)) if rule is None else (lambda x: model(x, relu=rule)), view)
+        found = jax.eval_shape(run, view)
     except flax.errors.TraceContextError as error:
         raise TypeError("this model changes its own state when it is called: call its eval() first") from error
     if not isinstance(found, Mapping) or not all(hasattr(a, "shape") for a in found.values()):
         raise TypeError(f"model must return a mapping from names to activations, but this one returns {found!r}")
+    if replaced:
+        raise ValueError("model must not name a layer 'input', which is the picture before the transform: rename it")
+    square = view.shape[1] == view.shape[2]
+    for layer, x in found.items():
+        if square and len(x.shape) == 4 and x.shape[1] != x.shape[2] == x.shape[3]:
+            warnings.warn(
+                f"layer {layer!r} is {list(x.shape)}, which looks like channels first: activations are [N, H, W, C]",
+                stacklevel=4,
+            )
     return {**found, "input": pictures}

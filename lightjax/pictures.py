@@ -20,7 +20,7 @@ def load_picture(path: str | os.PathLike, size: int | tuple[int, int] | None = N
     """Read a picture as RGB, and optionally fit it to a size.
 
     The picture is turned upright if its EXIF data say so, and converted to red, green and blue. Transparent parts are
-    shown over white.
+    shown over white. Grays of 16 bits are divided by 65535; grays in floating point must be in [0, 1].
 
     Args:
       path: A file that Pillow can read.
@@ -32,26 +32,55 @@ def load_picture(path: str | os.PathLike, size: int | tuple[int, int] | None = N
 
     Raises:
       TypeError: If the size is not one or two whole numbers.
-      ValueError: If the file is not a picture, or the size is less than 1.
+      ValueError: If the file is not a picture, if its values have no known scale, or if the size is less than 1.
       FileNotFoundError: If there is no such file.
     """
     fit = None if size is None else _checks.height_and_width(size)
     try:
         with Image.open(path) as opened:
             picture = ImageOps.exif_transpose(opened)
-            if picture.has_transparency_data:
-                picture = picture.convert("RGBA")
-                picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-            picture = picture.convert("RGB")
-    except (UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            picture.load()
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{path} has too many pixels to be opened safely ({error}); save a smaller copy") from None
+    except (UnidentifiedImageError, SyntaxError, ValueError) as error:
         raise ValueError(f"{path} is not a readable picture") from error
     except OSError as error:
         if error.errno is not None:  # Pillow's own errors, for damaged files, have no number
             raise
-        raise ValueError(f"{path} is not a readable picture") from error
+        reason = "it is cut short; save it again in a viewer" if "truncated" in str(error) else str(error)
+        raise ValueError(f"{path} is not a readable picture: {reason}") from error
+    planes = _planes(picture, path)
     if fit is not None:
-        picture = ImageOps.fit(picture, (fit[1], fit[0]), Image.Resampling.BICUBIC)
-    return np.asarray(picture, np.float32) / 255
+        planes = [ImageOps.fit(plane, (fit[1], fit[0]), Image.Resampling.BICUBIC) for plane in planes]
+    if len(planes) == 1 and planes[0].mode == "RGB":
+        return np.asarray(planes[0], np.float32) / 255
+    gray = np.clip(np.asarray(planes[0], np.float32), 0, 1)  # bicubic interpolation may overshoot
+    return np.repeat(gray[..., None], 3, axis=-1)
+
+
+def _planes(picture: Image.Image, path: str | os.PathLike) -> list[Image.Image]:
+    """A picture as one RGB image of 8 bits, or as one plane of floats in [0, 1] if it has more than 8 bits.
+
+    Raises:
+      ValueError: If Pillow cannot convert it, or its values have no known scale.
+    """
+    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
+        values = np.asarray(picture).astype(np.float64)
+        whole = picture.mode != "F"
+        largest = 65535 if whole else 1
+        if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= largest):
+            expected = "16-bit grays from 0 to 65535" if whole else "floats from 0 to 1"
+            raise ValueError(f"{path} must have {expected}, but has values from {values.min():g} to {values.max():g}")
+        return [Image.fromarray((values / largest).astype(np.float32), mode="F")]
+    try:
+        if picture.mode in ("La", "RGBa"):  # colors multiplied by the opacity
+            picture = picture.convert({"La": "LA", "RGBa": "RGBA"}[picture.mode])
+        if picture.has_transparency_data:
+            picture = picture.convert("RGBA")
+            picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+        return [picture.convert("RGB")]
+    except ValueError as error:
+        raise ValueError(f"{path} has the color mode {picture.mode}, which Pillow cannot convert: {error}") from None
 
 
 def find_pictures(folder: str | os.PathLike) -> list[Path]:

@@ -1,5 +1,6 @@
 """From objectives to pictures: `visualize`, `visualize_many`, and the loop on the host behind both."""
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Unpack
 
@@ -12,7 +13,7 @@ from lightjax.images import Image, Size
 from lightjax.objectives import Objective
 from lightjax.progress import Pacer, bar
 from lightjax.recipe import Recipe, SharedSettings, numbers_of_steps
-from lightjax.result import NonFiniteError, Result
+from lightjax.result import NonFiniteError, Result, no_response
 from lightjax.transforms import Transform
 
 _SECONDS = 0.25
@@ -143,6 +144,8 @@ def render(
     result = jobs.results()[0]
     if result.failed is not None:
         raise NonFiniteError(result.failed, result)
+    if result.unresponsive:
+        warnings.warn(no_response([result]), stacklevel=3)
     return result
 
 
@@ -235,6 +238,9 @@ def _stream(recipe: Recipe, goals, seeds, chunk, memory, devices, progress) -> I
                 now = numbers[first : first + size]
                 chosen = [goals[i] for i in now], [seeds[i] for i in now]
                 results = batching.render_chunk(recipe, setup, *chosen, size, mesh, shown.update)
+                still = [result for result in results if result.unresponsive]
+                if still:
+                    warnings.warn(no_response(still), stacklevel=2)
                 yield from zip(now, results, strict=True)
                 if any(result.interrupted for result in results):
                     return

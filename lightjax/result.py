@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ class Result:
       settings: What the render was made with, as plain JSON (see `Recipe.describe`). `save` writes it into PNG files.
       interrupted: Whether Ctrl-C ended the render after `len(values)` steps.
       stopped: Whether the callback ended the render after `len(values)` steps.
+      unresponsive: Whether no step changed the picture, because the gradient of the objective was 0 everywhere.
       failed: The first step whose objective or gradient was not finite, counted from 1; None if all were finite. The
         pictures are the last good ones.
     """
@@ -31,6 +33,7 @@ class Result:
     settings: dict[str, Any]
     interrupted: bool = False
     stopped: bool = False
+    unresponsive: bool = False
     failed: int | None = None
 
     @property
@@ -52,6 +55,7 @@ class Result:
     def record(self) -> dict[str, Any]:
         """The settings, with an "outcome" if the render ended early: what a PNG carries."""
         ends = {"interrupted": self.interrupted, "stopped": self.stopped, "failed": self.failed is not None}
+        ends |= {"unresponsive": self.unresponsive}
         outcome = {name: self.failed or len(self.values) for name, happened in ends.items() if happened}
         return self.settings | ({"outcome": outcome} if outcome else {})
 
@@ -104,7 +108,8 @@ class NonFiniteError(ArithmeticError):
         advice = (
             "a smaller learning rate may help; the last good picture is in error.result"
             if step > 1
-            else "check the model and the objective; the starting picture is in error.result"
+            else "usual causes are a square root, logarithm, norm, division or standard deviation at 0 (reduce='std' is "
+            "safe), and numbers that are too large for float16; the starting picture is in error.result"
         )
         super().__init__(f"the objective or its gradient is not finite at step {step}: {advice}")
         self.step = step
@@ -112,3 +117,14 @@ class NonFiniteError(ArithmeticError):
 
     def __reduce__(self):
         return type(self), (self.step, self.result)
+
+
+def no_response(results: Sequence[Result]) -> str:
+    """The text of a warning about renders whose pictures never changed."""
+    names = ", ".join(result.settings["objective"] for result in results[:3]) + ", ..." * (len(results) > 3)
+    return (
+        f"the picture of {names} did not change in {len(results[0].values)} steps, because the gradient is 0. Usual "
+        "causes: a unit that is off everywhere (a model with a keyword relu lets lightjax pass a gradient; another seed "
+        "or start= may help), or an operation without a gradient: stop_gradient, round, argmax, a saturated softmax, a "
+        "norm at 0"
+    )

@@ -101,7 +101,8 @@ def entries(folder: Path, manifest: Mapping[str, Any], examples: Mapping[str, An
                 if not (folder / name).exists():
                     continue
                 try:
-                    values = read_settings(folder / name)["values"]
+                    settings = read_settings(folder / name)
+                    values = settings["values"]
                 except ValueError as error:
                     raise ValueError(f"{error}; delete it, and the same command makes it again") from error
                 entry = found.setdefault(
@@ -115,6 +116,8 @@ def entries(folder: Path, manifest: Mapping[str, Any], examples: Mapping[str, An
                     },
                 )
                 entry["pictures"].append({"kind": batch.kind, "file": name, "values": values})
+                if "unresponsive" in settings.get("outcome", {}):
+                    entry["label"] = "never responded"
                 if name == names[0] and (command := _command(manifest, name)) not in entry["command"]:
                     entry["command"] += "\n" * bool(entry["command"]) + command
     order = list(manifest["settings"]["channels"])

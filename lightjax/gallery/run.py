@@ -59,6 +59,7 @@ class Gallery(NamedTuple):
       rendered: Number of pictures that this call made.
       failed: Files, relative to the folder, of pictures whose objective stopped being finite: they show the last good
         picture.
+      unresponsive: Files of pictures that no step changed, because the gradient of their objective was 0.
       missing: Number of pictures that do not exist yet, because other processes are to make them.
     """
 
@@ -67,6 +68,7 @@ class Gallery(NamedTuple):
     pictures: int
     rendered: int
     failed: list[str]
+    unresponsive: list[str]
     missing: int
 
 
@@ -134,14 +136,15 @@ def render(
     (folder / _LOCKS).mkdir(exist_ok=True)
     with _lock(folder, "manifest"):
         manifest = _begin_or_continue(folder, name, recipes, wanted, diverse, chunk)
-    rendered, failed = _render_missing(folder, manifest, recipes, share, progress)
+    made = _render_missing(folder, manifest, recipes, share, progress)
     batches = manifests.batches_of(manifest)
     with _lock(folder, "page"):  # so that the last process sees all pictures
         missing = [file for batch in batches for file in manifests.missing(folder, manifest, batch)]
         _write_page(folder, manifest, model, None if missing else examples, progress)
     number = sum(len(names) for batch in batches for names in manifests.files_of(manifest, batch))
     network = manifest["settings"]["model"].partition("@")[0]
-    return Gallery(folder, network, number, rendered, failed, len(missing))
+    failed, unresponsive = ([name for name in made if outcome in made[name]] for outcome in ("failed", "unresponsive"))
+    return Gallery(folder, network, number, len(made), failed, unresponsive, len(missing))
 
 
 def curve(result: Result) -> list[float]:
@@ -239,12 +242,8 @@ def _digest(model: Model) -> str:
 
 def _render_missing(
     folder: Path, manifest: Mapping[str, Any], recipes: Mapping[str, Recipe], share: tuple[int, int], progress: bool
-) -> tuple[int, list[str]]:
-    """Render the batches of our share with missing files.
-
-    Returns:
-      The number of pictures rendered, and the files of those that failed.
-    """
+) -> dict[str, dict[str, int]]:
+    """Render the batches of our share with missing files; return the outcome of each new file (see `Result.record`)."""
     index, count = share
     pending = [batch for batch in manifests.batches_of(manifest) if batch.number % count == index]
     left = {batch.number: len(manifests.missing(folder, manifest, batch)) for batch in pending}
@@ -252,7 +251,7 @@ def _render_missing(
     pending = [batch for batch in pending if left[batch.number]]
     meshes = {(b.kind, b.layer): batching.mesh_of(jobs=manifests.jobs_of(manifest, b)) for b in pending}
     setups = {key: batching.on_devices(recipes[key[0]].setup, mesh) for key, mesh in meshes.items()}
-    rendered, failed = 0, []
+    made: dict[str, dict[str, int]] = {}
     with bar(total, "picture", progress, done=total - sum(left.values()), decimals=1) as shown:
         while pending:
             locked = []
@@ -264,20 +263,19 @@ def _render_missing(
                         if missing:
                             key = batch.kind, batch.layer
                             program = recipes[batch.kind], setups[key], meshes[key]
-                            failed += _render_batch(folder, manifest, batch, *program, shown)
-                            rendered += len(missing)
+                            made |= _render_batch(folder, manifest, batch, *program, shown)
                 except filelock.Timeout:
                     locked.append(batch)
             if len(locked) == len(pending):
                 time.sleep(_PATIENCE)
             pending = locked
-    return rendered, failed
+    return made
 
 
 def _render_batch(
     folder: Path, manifest: Mapping[str, Any], batch: Batch, recipe: Recipe, setup: Setup, mesh, shown
-) -> list[str]:
-    """Render a batch and write its missing files; return the files of jobs that failed."""
+) -> dict[str, dict[str, int]]:
+    """Render a batch and write its missing files; return the outcome of each."""
     goals = [_objective(batch.kind, batch.layer, channel) for channel in batch.channels]
     jobs = -(-manifests.jobs_of(manifest, batch) // mesh.size) * mesh.size
     files_per_job = len(manifests.missing(folder, manifest, batch)) / len(goals)
@@ -285,7 +283,7 @@ def _render_batch(
     results = batching.render_chunk(recipe, setup, goals, [recipe.seed] * len(goals), jobs, mesh, report)
     if any(result.interrupted for result in results):
         raise KeyboardInterrupt
-    failed = []
+    made = {}
     (folder / manifests.folder_of(batch.layer)).mkdir(exist_ok=True)
     for channel, names, result in zip(batch.channels, manifests.files_of(manifest, batch), results, strict=True):
         for number, (name, picture) in enumerate(zip(names, result.images, strict=True)):
@@ -297,9 +295,8 @@ def _render_batch(
             if batch.kind == "diverse":
                 about["picture"] = number
             save(path, picture, result.record | about)
-            if result.failed:
-                failed.append(name)
-    return failed
+            made[name] = result.record.get("outcome", {})
+    return made
 
 
 @contextlib.contextmanager

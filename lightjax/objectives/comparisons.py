@@ -95,7 +95,7 @@ def gram_matrix(activations: ArrayLike) -> Array:
     References:
       Gatys et al., "A Neural Algorithm of Artistic Style", 2015; normalized as in Lucid.
     """
-    activations = jnp.asarray(activations)
+    activations = select.at_least_float32(activations)
     rows = activations.reshape(-1, activations.shape[-1])
     return rows.T @ rows / len(rows)
 

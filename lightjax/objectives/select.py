@@ -22,7 +22,7 @@ IMAGE = "this image"
 
 
 def read(activations: Activations, layer: str) -> Array:
-    """The activations of a layer, `[N, ..., C]`.
+    """The activations of a layer, `[N, ..., C]`, in float32 at least: sums of float16 and bfloat16 would overflow.
 
     Raises:
       ValueError: If the layer is not there, or its activations have another form or no entries.
@@ -32,13 +32,22 @@ def read(activations: Activations, layer: str) -> Array:
         raise ValueError(f"activations must be [N, H, W, C] or [N, C], got {list(x.shape)} for {layer}")
     if 0 in x.shape:
         raise ValueError(f"{layer} is empty, {list(x.shape)}, at this size of image: use a larger image")
-    return x
+    return at_least_float32(x)
+
+
+def at_least_float32(x: Any) -> Array:
+    """An array of floats; those of less than 32 bits become float32."""
+    x = jnp.asarray(x)
+    return x.astype(jnp.float32) if jnp.issubdtype(x.dtype, jnp.floating) and x.dtype.itemsize < 4 else x
 
 
 def with_positions(x: Array, layer: str) -> Array:
     """The same activations, which must be `[N, H, W, C]`."""
     if x.ndim != 4:
-        raise ValueError(f"{layer} has no positions: choose one of its units with channel({layer!r}, channel)")
+        raise ValueError(
+            f"{layer} has no positions, its activations are {list(x.shape)}: choose one of its units with "
+            f"channel({layer!r}, channel)"
+        )
     return x
 
 
@@ -66,8 +75,8 @@ def opacity(activations: Activations) -> Array:
 # Parts of a layer.
 
 
-def check_range(index: Any, size: int, what: str, where: str) -> None:
-    """Check concrete indices of an axis.
+def check_range(index: Any, size: int, what: str, where: str, shape: tuple[int, ...] = ()) -> None:
+    """Check concrete indices of an axis; errors show the shape of the whole array, if it is given.
 
     Raises:
       IndexError: If one is out of range.
@@ -78,6 +87,7 @@ def check_range(index: Any, size: int, what: str, where: str) -> None:
         known = "(index 0)" if size == 1 else f"(0 to {size - 1})"
         names = what if size == 1 else f"{what}{'es' if what.endswith('s') else 's'}"
         more = f"; use batch={wrong[0] + 1} or more" if where == IMAGE and wrong[0] > 0 else ""
+        more += f"; it is {list(shape)}" if shape and where != IMAGE else ""
         raise IndexError(f"{what} {wrong[0]} is out of range: {where} has {size} {names} {known}{more}")
 
 
@@ -89,7 +99,7 @@ def take(x: Array, index: Any, axis: int, what: str, where: str) -> Array:
     """
     size = x.shape[axis]
     if not isinstance(index, Tracer):
-        check_range(index, size, what, where)
+        check_range(index, size, what, where, x.shape)
     index = jnp.ravel(index)
     beyond = jnp.where(index < 0, size, index)  # JAX would count negative ones from the end
     return jnp.take(x, beyond, axis=axis, mode="fill", fill_value=jnp.nan)
@@ -142,12 +152,12 @@ def vector_for(x: Array, layer: str, vector: Any) -> Array:
         raise ValueError(
             f"vector for {layer} must have {x.shape[-1]} numbers, one for each channel, got {shape_of(vector)}"
         )
-    return jnp.asarray(vector)
+    return at_least_float32(vector)
 
 
 def matched(x: Array, target: Any, layer: str) -> tuple[Array, Array]:
     """Activations and a target of the same size: along each axis the larger one is cropped to its middle."""
-    target = jnp.asarray(target)
+    target = at_least_float32(target)
     target = target[None] if target.ndim == x.ndim - 1 else target
     if target.ndim != x.ndim or target.shape[-1] != x.shape[-1] or target.shape[0] not in (1, len(x)):
         raise ValueError(f"target for {layer} must match its activations, {shape_of(x)}, got {shape_of(target)}")
@@ -192,10 +202,14 @@ REDUCTIONS: dict[str, Callable[[Array], Array]] = {
     "max": jnp.max,
     "min": jnp.min,
     "norm": lambda x: norm(x.ravel()),
+    "std": lambda x: root(jnp.var(x)),
     "mean_abs": lambda x: jnp.abs(x).mean(),
     "mean_square": lambda x: jnp.square(x).mean(),
 }
-"""Functions from the values of one picture to a number, by name; "norm" is the root of the sum of squares."""
+"""Functions from the values of one picture to a number, by name.
+
+"norm" is the root of the sum of squares, "std" the standard deviation; both have gradient 0 at 0.
+"""
 
 
 def reduced(x: Array, reduce: str | Callable[[Array], Array]) -> Array:
