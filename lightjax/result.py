@@ -108,8 +108,8 @@ class NonFiniteError(ArithmeticError):
         advice = (
             "a smaller learning rate may help; the last good picture is in error.result"
             if step > 1
-            else "usual causes are a square root, logarithm, norm, division or standard deviation at 0 (reduce='std' is "
-            "safe), and numbers that are too large for float16; the starting picture is in error.result"
+            else "usual causes are a square root, logarithm, norm, division or standard deviation at 0 (reduce='std' "
+            "is safe), and numbers that are too large for float16; the starting picture is in error.result"
         )
         super().__init__(f"the objective or its gradient is not finite at step {step}: {advice}")
         self.step = step
@@ -124,7 +124,7 @@ def no_response(results: Sequence[Result]) -> str:
     names = ", ".join(result.settings["objective"] for result in results[:3]) + ", ..." * (len(results) > 3)
     return (
         f"the picture of {names} did not change in {len(results[0].values)} steps, because the gradient is 0. Usual "
-        "causes: a unit that is off everywhere (a model with a keyword relu lets lightjax pass a gradient; another seed "
-        "or start= may help), or an operation without a gradient: stop_gradient, round, argmax, a saturated softmax, a "
+        "causes: a unit that is off everywhere (a model with a keyword relu lets lightjax pass a gradient; another "
+        "seed or start= may help), or an operation without a gradient: stop_gradient, round, argmax, a saturated softmax, a "
         "norm at 0"
     )
