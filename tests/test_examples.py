@@ -200,11 +200,13 @@ def _without(folder: Path, *names: str) -> dict:
 
 def test_folders_without_pictures_are_errors(tmp_path):
     (tmp_path / "photos").mkdir()
-    with pytest.raises(ValueError, match="there are no pictures in"):
+    with pytest.raises(ValueError, match=r"there are no pictures .* in .*photos$"):
         look(tmp_path / "photos", {"patch": [0]})
     (tmp_path / "photos" / "a.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"none of the 1 pictures in .* can be read"):
         look(tmp_path / "photos", {"patch": [0]})
+    with pytest.raises(ValueError, match=r"there are no pictures in .*photos except those in .*photos"):
+        examples.pictures_in(tmp_path / "photos", tmp_path / "photos")
     with pytest.raises(NotADirectoryError, match="there is no folder"):
         look(tmp_path / "nowhere", {"patch": [0]})
 
@@ -215,8 +217,8 @@ def test_folders_without_pictures_are_errors(tmp_path):
         ({"patches": [0]}, {}, ValueError, "did you mean 'patch'?"),
         ({"patch": [0, 3]}, {}, IndexError, "3"),
         ({"patch": [-1]}, {}, IndexError, "-1"),
-        ({"patch": [0]}, {"count": 0}, ValueError, "count is a whole number"),
-        ({"patch": [0]}, {"count": 1.5}, ValueError, "count is a whole number"),
+        ({"patch": [0]}, {"count": 0}, ValueError, "count must be at least 1, got 0"),
+        ({"patch": [0]}, {"count": 1.5}, TypeError, "count must be a whole number, got 1.5"),
     ],
 )
 def test_wrong_arguments_are_errors_before_anything_is_written(folder, channels, options, error, message):

@@ -128,7 +128,7 @@ def test_what_is_wrong_with_an_entry_is_said(tmp_path):
         write(tmp_path, [one, one])
     with pytest.raises(ValueError, match="a:0 has no pictures"):
         write(tmp_path, [{**one, "pictures": []}])
-    with pytest.raises(ValueError, match="a picture of a:0 is 'best', which is none of positive, negative, diverse"):
+    with pytest.raises(ValueError, match="unknown kind of a picture of a:0: 'best'; known are 'positive', 'negative'"):
         write(tmp_path, [{**one, "pictures": [{**one["pictures"][0], "kind": "best"}]}])
     assert not (tmp_path / "index.html").exists()
 
@@ -438,8 +438,8 @@ def test_a_finger_turns_the_page(visit, gallery):
 
 
 def luminance(tab, selector: str, attribute: str) -> float:
-    colour = tab.evaluate(f"getComputedStyle(document.querySelector({selector!r}))[{attribute!r}]")
-    channels = np.array([int(c) for c in re.findall(r"\d+", colour)[:3]]) / 255
+    color = tab.evaluate(f"getComputedStyle(document.querySelector({selector!r}))[{attribute!r}]")
+    channels = np.array([int(c) for c in re.findall(r"\d+", color)[:3]]) / 255
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
     return float(linear @ [0.2126, 0.7152, 0.0722])
 
