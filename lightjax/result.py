@@ -12,7 +12,7 @@ from lightjax.pictures import encode, save, sheet
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class Result:
-    """A finished render. It shows itself in a notebook.
+    """The pictures and values of a render, finished or not. It shows itself in a notebook.
 
     Attributes:
       images: Pictures, `[N, H, W, 3]` float32 in [0, 1], or `[N, H, W, 4]` with opacity.
@@ -50,7 +50,7 @@ class Result:
 
     @property
     def record(self) -> dict[str, Any]:
-        """The settings, with an "outcome" if the render ended early: what a PNG carries."""
+        """The settings, and an "outcome" if the render ended early: the metadata of a PNG."""
         ends = {"interrupted": self.interrupted, "stopped": self.stopped, "failed": self.failed is not None}
         outcome = {name: self.failed or len(self.values) for name, happened in ends.items() if happened}
         return self.settings | ({"outcome": outcome} if outcome else {})

@@ -100,14 +100,19 @@ class Blank:
         pytest.param(
             {"image": Blank((1, 4, 4, 4))},
             ValueError,
-            "let the transform end with lj.transforms.CollapseAlpha",
+            "channels, got 4: add lj.transforms.CollapseAlpha",
             id="opacity",
         ),
         pytest.param({"image": Unhashable()}, TypeError, r"image must be hashable.*Unhashable\(\)", id="image"),
         pytest.param(
             {"transform": Unhashable()}, TypeError, r"transform must be hashable.*Unhashable\(\)", id="transform"
         ),
-        pytest.param({"relu": "lucid"}, TypeError, "this model has no keyword `relu`", id="relu for a model without"),
+        pytest.param(
+            {"relu": "lucid"},
+            ValueError,
+            "must be None for a model without a keyword `relu`",
+            id="relu for a model without",
+        ),
         pytest.param({"relu": "leaky"}, ValueError, "unknown ReLU rule 'leaky'; known are", id="unknown relu"),
         pytest.param(
             {"model": far_below, "objective": layer("on"), "relu": "leaky"},

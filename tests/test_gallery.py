@@ -323,6 +323,18 @@ def weights_file(path: Path, factor: float) -> Path:
     return path
 
 
+def test_a_path_of_weights_is_loaded_and_named_in_the_manifest(tmp_path):
+    path = weights_file(tmp_path / "own.safetensors", 1)
+    settings = {"channels": [3], "steps": 1, "size": 32, "model": path, "progress": False}
+    assert gallery.render(tmp_path / "g", ["conv2d0"], **settings).rendered == 1
+    assert manifests.read(tmp_path / "g")["model"] == str(path)
+
+
+def test_snapshots_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"snapshots must be empty for a gallery, got \(3,\)"):
+        gallery.render(tmp_path / "g", ["conv2d0"], snapshots=(3,))
+
+
 def test_arrays_that_changed_under_the_same_name_are_an_error(tmp_path, capsys):
     path = weights_file(tmp_path / "tuned.safetensors", 1)
     command = ("gallery", "conv2d0", "-o", str(tmp_path / "g"), "--model", str(path), "--channels", "0-1")
@@ -552,7 +564,7 @@ def test_distributed_without_a_cluster_is_an_error(tmp_path, capsys):
         (("--channels", "9-3"), "channels must be numbers and ranges, such as 0-63,97, got '9-3'"),
         (("--channels", ""), "channels must be numbers and ranges"),
         (("--no-positive",), "there is nothing to render"),
-        (("--diverse", "1"), "diverse must be at least 2"),
+        (("--diverse", "1"), "diverse must be 0 or at least 2, got 1"),
         (("--chunk", "0"), "chunk must be at least 1, got 0"),
         (("--steps", "-1"), "steps"),
         (("--model", "bvlc_googlnet"), "did you mean 'bvlc_googlenet'"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lightjax.pictures import encode, find_pictures, load_picture, sheet, to_bytes
+from lightjax.pictures import encode, find_pictures, load_picture, read_settings, sheet, to_bytes
 
 LEVELS = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
 
@@ -64,9 +64,21 @@ def test_load_picture_refuses_what_it_cannot_read(tmp_path):
     for size, wrong in ((0, 0), ((3, -1), -1)):
         with pytest.raises(ValueError, match=f"size must be at least 1, got {wrong}"):
             load_picture(tmp_path / "x.png", size)
-    for size in (1.5, "big", (3, 4.5), (3, 4, 5)):
+    for size in (1.5, "big", (3, 4.5)):
         with pytest.raises(TypeError, match="size must be a whole number"):
             load_picture(tmp_path / "x.png", size)
+    with pytest.raises(ValueError, match=r"size must be one number of pixels or a pair \(height, width\)"):
+        load_picture(tmp_path / "x.png", (3, 4, 5))
+
+
+def test_settings_are_not_read_where_no_file_can_be_opened(tmp_path):
+    (tmp_path / "text.png").write_text("no picture")
+    with pytest.raises(ValueError, match=r"text\.png is not a readable picture"):
+        read_settings(tmp_path / "text.png")
+    with pytest.raises(FileNotFoundError):
+        read_settings(tmp_path / "x.png")
+    with pytest.raises(IsADirectoryError):
+        read_settings(tmp_path)
 
 
 def test_png_and_webp_keep_opacity_and_jpeg_shows_it_over_white():

@@ -392,9 +392,9 @@ def raises(exception, match, objective="layer1:3", **settings):
         raises(ValueError, "seed must be between 0 and 4294967295", seed=-1),
         raises(ValueError, "at least 1, got 0", size=0),
         raises(ValueError, "size", size=(3, 4, 5)),
-        raises(ValueError, "give the size to the image", image=lj.image(8), size=8),
+        raises(ValueError, "size must be None if image is given: set the size of the image", image=lj.image(8), size=8),
         raises(ValueError, "learning rate must be greater than 0", optimizer=-1.0),
-        raises(TypeError, "no keyword `relu`", relu="plain"),
+        raises(ValueError, "relu must be None for a model without a keyword `relu`, got 'plain'", relu="plain"),
         raises(ValueError, "unknown ReLU rule", relu="leaky"),
         raises(TypeError, "must return a mapping", model=lambda images: images.mean()),
         raises(TypeError, "model must be a function of images", model=3),
@@ -410,7 +410,7 @@ def raises(exception, match, objective="layer1:3", **settings):
         ),
         raises(TypeError, "model must be hashable", model=Unhashable()),
         raises(TypeError, r"call its eval\(\) first", model=InTraining(nnx.Rngs(0))),
-        raises(lj.WeightsError, "no model or weights file", model="googlenet.safetensors"),
+        raises(lj.WeightsError, "there is no weights file", model="googlenet.safetensors"),
     ],
 )
 def test_wrong_arguments_are_refused_before_anything_is_compiled(exception, match, objective, settings, monkeypatch):
