@@ -729,7 +729,7 @@ def test_a_network_never_sees_opacity_and_objectives_do():
         seen.append(pictures.shape)
         return {"a": pictures}
 
-    with pytest.raises(ValueError, match=r"end with lj\.transforms\.CollapseAlpha"):
+    with pytest.raises(ValueError, match=r"add lj\.transforms\.CollapseAlpha"):
         lj.visualize("a:0", model=see, image=image, transform=None, progress=False)
     assert not seen
 

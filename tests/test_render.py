@@ -490,7 +490,7 @@ def test_two_processes_make_the_same_bytes():
 
 
 def test_a_dead_channel_of_googlenet_comes_alive(googlenet):
-    settings = {"model": googlenet, "steps": 40, "progress": False, "snapshots": (0,)}
+    settings = {"model": googlenet, "size": 112, "steps": 40, "progress": False, "snapshots": (0,)}
     dead = lj.visualize("mixed3b:10", relu="plain", **settings)
     np.testing.assert_array_equal(dead.images, dead.snapshots[0])
     assert not dead.values.any()
