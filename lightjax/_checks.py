@@ -1,6 +1,7 @@
-"""Checks of arguments. A wrong type is a TypeError, a wrong value or an unknown name a ValueError.
+"""Checks of arguments, with their error messages. Use these checks where one fits.
 
-This is the only place where "must be ..., got ..." is worded.
+Checks raise a TypeError for a wrong type, and a ValueError for a wrong value or an unknown name. An index that is out
+of range is an IndexError, which `objectives/select.py` raises.
 """
 
 import difflib
@@ -55,14 +56,11 @@ def wholes(value: Any, what: str, *, least: int | None = None) -> Any:
     """A whole number as an int, or several as an array. The values of a traced array are not checked.
 
     Raises:
-      TypeError: If it is neither.
-      ValueError: If one is less than `least`.
+      TypeError: If `value` is neither a whole number nor a list or array of whole numbers.
+      ValueError: If it is empty, or a number is less than `least`.
     """
-    try:
-        array = value if isinstance(value, jax.Array) else np.asarray(value)
-    except ValueError:  # lists of different lengths
-        array = np.zeros(0)
-    if not jnp.issubdtype(array.dtype, jnp.integer) or array.size == 0:
+    array = _filled_array(value, what)
+    if array is None or not jnp.issubdtype(array.dtype, jnp.integer):
         raise TypeError(f"{what} must be a whole number or a list of them, got {value!r:.200}")
     if least is not None and not isinstance(array, Tracer) and np.min(array) < least:
         raise ValueError(f"{what} must be {_range(least, None, None)}, got {np.min(array)}")
@@ -76,14 +74,11 @@ def numbers(
 
     Raises:
       TypeError: If it is not a number or an array of numbers.
-      ValueError: If a number is not finite or out of range.
+      ValueError: If it is empty, or a number is not finite or out of range.
     """
-    try:
-        array = value if isinstance(value, jax.Array) else np.asarray(value)
-    except ValueError:  # lists of different lengths
-        array = np.zeros(0)
-    floating = jnp.issubdtype(array.dtype, jnp.floating)
-    if not (floating or jnp.issubdtype(array.dtype, jnp.integer)) or array.size == 0:
+    array = _filled_array(value, what)
+    floating = array is not None and jnp.issubdtype(array.dtype, jnp.floating)
+    if array is None or not (floating or jnp.issubdtype(array.dtype, jnp.integer)):
         raise TypeError(f"{what} must be a number or an array of numbers, got {value!r:.200}")
     if not isinstance(array, Tracer):
         real = np.ravel(array)
@@ -98,8 +93,8 @@ def height_and_width(value: Any, what: str = "size", *, least: int = 1) -> tuple
     """A size in pixels, one number for a square or (height, width), as a pair.
 
     Raises:
-      TypeError: If it is not one or two whole numbers.
-      ValueError: If a number is too small, or there are not one or two.
+      TypeError: If a number is not whole.
+      ValueError: If a number is less than `least`, or the pair does not have two numbers.
     """
     value = value.tolist() if isinstance(value, np.ndarray | jax.Array) else value
     pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
@@ -124,7 +119,7 @@ def one_of(value: Any, known: Iterable[str], what: str) -> str:
 
     Raises:
       TypeError: If it is not a string.
-      ValueError: If it is not known; the message has the nearest known name.
+      ValueError: If it is not known. The message has the nearest known name, or all known names if none is similar.
     """
     if not isinstance(value, str):
         raise TypeError(f"{what} must be a string, got {value!r:.200}")
@@ -141,13 +136,28 @@ def keep(instance: Any, **fields: Any) -> None:
 
 
 def hint(name: str, known: Iterable[str]) -> str:
-    """What an error about an unknown name says about the known ones: the nearest, or all of them."""
+    """The hint of an error about an unknown name: the nearest known name, or all known names if none is similar."""
     known = list(known)
     likeness = {one: difflib.SequenceMatcher(None, name, one).ratio() for one in known}
     closest = max(likeness, key=lambda one: likeness[one], default="")  # of equals, the first
     if likeness.get(closest, 0) > 0.6:
         return f"did you mean {closest!r}?"
     return f"known are {', '.join(map(repr, known))}" if known else "none is known"
+
+
+def _filled_array(value: Any, what: str) -> jax.Array | np.ndarray | None:
+    """An array with at least one entry; None for lists of different lengths.
+
+    Raises:
+      ValueError: If there are no entries.
+    """
+    try:
+        array = value if isinstance(value, jax.Array) else np.asarray(value)
+    except ValueError:
+        return None
+    if array.size == 0:
+        raise ValueError(f"{what} must contain at least one number, got {value!r:.200}")
+    return array
 
 
 def _range(least: float | None, above: float | None, most: float | None) -> str:

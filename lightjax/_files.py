@@ -1,9 +1,14 @@
-"""Atomic writes: a file is complete or not there."""
+"""Atomic writes: a file is complete or not there. And plain names, as opposed to paths."""
 
 import glob
 import os
 import uuid
 from pathlib import Path
+
+
+def is_name(source: str | os.PathLike) -> bool:
+    """Whether this is a plain name and not a path: a string without a suffix and without a separator of folders."""
+    return isinstance(source, str) and Path(source).name == source and not Path(source).suffix
 
 
 def remove_leftovers(path: str | os.PathLike) -> None:

@@ -74,7 +74,8 @@ class Note(Generic[T]):
     JAX compiles a function again for arguments of another structure, and the static attributes of a module are part of
     its structure. All notes are equal and have the same hash, so modules that differ only in the content of a note
     share their compiled programs. A compiled function must not read a note, because it would see the content of the
-    module that it was compiled for. A module that it returns has this content too.
+    module that it was compiled for. A module that the compiled function returns also holds the note of the module that
+    it was compiled for.
 
     Attributes:
       content: Anything that no computation depends on, such as where weights come from.

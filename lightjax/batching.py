@@ -20,7 +20,10 @@ from lightjax.recipe import Recipe
 from lightjax.result import Result
 
 CPU_CHUNK = 8
-"""Largest number of jobs at a time on a CPU, where a picture takes as long in any chunk and a small one ends sooner."""
+"""Largest number of jobs at a time on a CPU.
+
+The time per picture does not depend on the size of the chunk there, and a small chunk finishes sooner.
+"""
 
 CHUNK = 64
 """Largest number of jobs at a time on each accelerator."""
@@ -29,7 +32,7 @@ CPU_MEMORY = 2 * 2**30
 """Bytes that the jobs on a CPU may take by default. Accelerators know their memory."""
 
 _SECONDS = 2.0
-"""Time between two looks at the clock and the keyboard. The states of all jobs are copied at each look."""
+"""Seconds between two checks for Ctrl-C. The states of all jobs are copied at each check."""
 
 
 def split(given: str | Objective | Iterable[str | Objective | Callable]) -> list[Objective]:
@@ -60,7 +63,7 @@ def split(given: str | Objective | Iterable[str | Objective | Callable]) -> list
 
 
 def by_program(goals: Sequence[Objective]) -> list[list[int]]:
-    """Numbers of the jobs that can share a program, for each program."""
+    """Group the jobs by program: one list of job numbers for each program."""
     jobs: dict[Any, list[int]] = {}
     for job, goal in enumerate(goals):
         leaves, structure = jax.tree.flatten(goal)
@@ -155,7 +158,7 @@ def _stack(goals: Sequence[Objective]) -> Objective:
 
 
 class Jobs:
-    """Renders under way in one program: one job, or with a mesh a chunk of them. The loop on the host.
+    """The loop on the host: runs one job, or a chunk of jobs on a mesh, in one program.
 
     Attributes:
       values: The objective of each job before each update so far, `[jobs, steps]`.
@@ -183,7 +186,7 @@ class Jobs:
             )
 
     def advance(self, stops: Iterable[int], pacer: Pacer, report: Callable[[int], Any]) -> Iterator[int]:
-        """Make steps until each stop, keep snapshots, and yield the number of steps; ends when no job is finite."""
+        """Make steps until each stop, keep snapshots, yield each stop. Makes no more steps once no job is finite."""
         for stop in sorted({*stops, *self._recipe.snapshots}):
             while (done := self.values.shape[1]) < stop and self.finite:
                 steps = pacer.next(stop - done)
@@ -205,7 +208,10 @@ class Jobs:
         return bool(self._each(self._state.finite).any())
 
     def results(self, *, interrupted: bool = False, stopped: bool = False, so_far: bool = False) -> list[Result]:
-        """The results of all jobs; `so_far` describes each as a render of the steps made until now."""
+        """The results of all jobs.
+
+        With `so_far`, the settings give the number of steps made so far instead of the number planned.
+        """
         made, finite = self._each(self._state.step), self._each(self._state.finite)
         pictures = self._decode(self._state.params)
         # The last update may have spoiled a picture whose objective has not been computed.

@@ -1,7 +1,6 @@
-"""The command line: `lightjax render`, `lightjax gallery`, `lightjax layers`, `lightjax convert`.
+"""The command line: `lightjax render`, `gallery`, `layers`, `convert` and `statistics`.
 
-Errors are one line on standard error and exit code 2. Arguments are read by Typer, which keeps help, types and
-completion out of this file.
+Typer reads the arguments. Errors are one line on standard error and exit code 2.
 """
 
 import os
@@ -97,13 +96,13 @@ def render(
     batch: Annotated[int | None, typer.Option(help="Pictures optimized together. [default: 1]")] = None,
     relu: Relu = None,
     transform: Annotated[
-        bool | None, typer.Option("--transform/--no-transform", help="Random moves to survive. [default: yes]")
+        bool | None, typer.Option("--transform/--no-transform", help="Random transform per step. [default: yes]")
     ] = None,
-    like: Annotated[Path | None, typer.Option(help="Make this PNG again; other options change what they name.")] = None,
+    like: Annotated[Path | None, typer.Option(help="Render this PNG again. Options replace its settings.")] = None,
     compilation_cache: CompilationCache = True,
     quiet: Quiet = False,
 ) -> int:
-    """Render a picture that excites what OBJECTIVE names."""
+    """Render a picture that maximizes OBJECTIVE."""
     import lightjax
     from lightjax.pictures import file_format, load_picture, read_settings
 
@@ -163,19 +162,19 @@ def gallery(
     steps: Annotated[int, typer.Option(help="Number of updates.")] = 512,
     size: Annotated[str, typer.Option(help="Pixels: N or HEIGHTxWIDTH.")] = "224",
     positive: Annotated[
-        bool, typer.Option("--positive/--no-positive", help="Render what excites a channel most.")
+        bool, typer.Option("--positive/--no-positive", help="Render a picture that excites each channel.")
     ] = True,
     negative: Annotated[
-        bool, typer.Option("--negative/--no-negative", help="Render what quiets a channel most.")
+        bool, typer.Option("--negative/--no-negative", help="Render a picture that inhibits each channel.")
     ] = False,
     diverse: Annotated[int, typer.Option(help="Different pictures of each channel, made together.")] = 0,
     seed: Annotated[int, typer.Option(help="Same seed, same pictures.")] = 0,
     model: Model = None,
     lr: LearningRate = None,
     relu: Relu = None,
-    transform: Annotated[bool, typer.Option("--transform/--no-transform", help="Random moves to survive.")] = True,
+    transform: Annotated[bool, typer.Option("--transform/--no-transform", help="Random transform per step.")] = True,
     chunk: Annotated[
-        int | None, typer.Option(help="Pictures rendered together. [default: what fits; at most 8 on a CPU]")
+        int | None, typer.Option(help="Pictures rendered together. [default: as many as fit; at most 8 on a CPU]")
     ] = None,
     examples: Annotated[
         Path | None, typer.Option(help="Folder of photographs: show those that excite a channel most.")
@@ -239,7 +238,7 @@ def gallery(
 def layers(
     model: Annotated[str, typer.Option(help="Named network, or file of weights.")] = "bvlc_googlenet",
     everything: Annotated[
-        bool, typer.Option("--all", help="Also the insides of blocks, before and after their rectifiers.")
+        bool, typer.Option("--all", help="Also the layers inside of blocks, and every layer before its rectifier.")
     ] = False,
 ) -> None:
     """List the layers of a network: channels, stride and receptive field in pixels."""
@@ -299,7 +298,7 @@ def statistics(
     folder: Annotated[Path, typer.Argument(help="Folder of pictures, with folders in it.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write (.safetensors).", show_default=False)],
     size: Annotated[int, typer.Option(help="Side of the square that each picture is cut to, in pixels.")] = 128,
-    credit: Annotated[str, typer.Option(help="Source and licence of the pictures, kept in the file.")] = "",
+    credit: Annotated[str, typer.Option(help="Source and license of the pictures, stored in the file.")] = "",
 ) -> None:
     """Measure the colors and the spectrum of a folder of pictures, for MACO images and for colors."""
     from lightjax.images import statistics

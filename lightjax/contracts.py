@@ -32,7 +32,8 @@ def activation_shapes(model: Model, image: Image, transform: Transform | None, r
 
     Raises:
       TypeError: If the model, the image or the transform breaks its contract.
-      ValueError: If the network would see an opacity, or the ReLU rule is unknown.
+      ValueError: If the network would get an alpha channel, the gradient rule is unknown, or the model has no keyword
+        `relu` and `relu` is not None.
     """
     if not callable(model):
         raise TypeError(f"model must be a function of images that returns named activations, got {model!r}")
@@ -59,7 +60,7 @@ def activation_shapes(model: Model, image: Image, transform: Transform | None, r
             ) from error
     rule = None if relu is None else ops.rectifier(relu)
     if rule is not None and not accepts_relu(model):
-        raise TypeError("this model has no keyword `relu`, so its rectifiers cannot be chosen: leave relu=None")
+        raise ValueError(f"relu must be None for a model without a keyword `relu`, got {relu!r}")
     key = jax.random.key(0)
     pictures = jax.eval_shape(image.decode, jax.eval_shape(image.init, key))
     if pictures.ndim != 4 or pictures.shape[-1] not in (3, 4) or pictures.dtype != jnp.float32:
@@ -68,8 +69,8 @@ def activation_shapes(model: Model, image: Image, transform: Transform | None, r
     view = pictures if transform is None else jax.eval_shape(transform, key, pictures)
     if view.shape[-1] == 4:
         raise ValueError(
-            "a network sees no transparency: let the transform end with lj.transforms.CollapseAlpha(), "
-            "which puts the picture over random backgrounds"
+            "a network takes pictures with 3 channels, got 4: add lj.transforms.CollapseAlpha() at the end of the "
+            "transform, which puts the picture over random backgrounds"
         )
     replaced = False
 

@@ -36,7 +36,7 @@ class Setup(NamedTuple):
     Attributes:
       model: The network.
       image: The parameterization of the picture.
-      transform: The transform that the picture must survive, or None.
+      transform: The random transform applied in each step, or None.
       optimizer: An optax optimizer. Build it once: a new one compiles anew.
       relu: Gradient rule of the rectifiers (see `ops.rectifier`); None for a network that has its own.
       views: Draws of the transform in each step, over which the objective is averaged.
@@ -55,7 +55,7 @@ class State(NamedTuple):
 
     Attributes:
       step: Number of updates made so far, int32.
-      params: Parameters of the picture. After a step that was not finite: the last parameters whose objective was.
+      params: Parameters of the picture. After a step that was not finite, the last parameters with a finite objective.
       previous: Parameters before the last update: the last ones known to give a finite objective.
       opt_state: State of the optimizer.
       values: The objective before each update of the last call, `[STEPS_PER_CALL]`; later entries are left over.
@@ -96,11 +96,11 @@ def advance(
       setup: What the step depends on.
       objective: The objective to maximize. Its arrays and its numbers are data.
       keys: Randomness of the transform: one key, or one for each job.
-      steps: Number of steps; every number shares the compilation.
+      steps: Number of steps; other numbers do not recompile.
       mesh: The devices, along an axis called "jobs", if there are many jobs.
 
     Raises:
-      ValueError: If one call cannot make that many steps.
+      ValueError: If `steps` is not between 0 and `STEPS_PER_CALL`.
     """
     if not 0 <= steps <= STEPS_PER_CALL:
         raise ValueError(f"steps of one call must be between 0 and {STEPS_PER_CALL}, got {steps}")
@@ -108,7 +108,7 @@ def advance(
 
 
 def lower(state: State, setup: Setup, objective: Objective, keys: Array, mesh: Mesh | None = None):
-    """The lowered program of `advance`. Its `.compile()` knows memory and costs, which count one step."""
+    """The lowered program of `advance`. Its `.compile()` reports its memory, and the cost of one step."""
     return _advance.lower(state, setup, jax.tree.map(_strongly_typed, objective), keys, np.array(1, np.int32), mesh)
 
 
@@ -189,7 +189,7 @@ def _objective_at(setup: Setup, objective: Objective, key: Array) -> Callable[[A
 
 
 def _update(state: State, value_at: Callable, optimizer: optax.GradientTransformation, made: Array) -> State:
-    """The state after one step. Once a step was not finite, the parameters are the last whose objective was.
+    """The state after one step. After a step that was not finite, its parameters are the last with a finite objective.
 
     This is not a condition of the loop: under `vmap`, JAX would then choose between old and new at every step for all
     that the loop carries.

@@ -25,15 +25,15 @@ def load_picture(path: str | os.PathLike, size: int | tuple[int, int] | None = N
     Args:
       path: A file that Pillow can read.
       size: Size of the result in pixels: one number for a square, or (height, width). The picture is scaled until it
-        just covers this size, and its middle is cut out. None keeps the size of the file.
+        just covers this size, then cropped to its center. None keeps the size of the file.
 
     Returns:
       The picture, `[H, W, 3]` float32 in [0, 1].
 
     Raises:
       TypeError: If the size is not one or two whole numbers.
-      ValueError: If the file is not a picture, if its values have no known scale, or if the size is less than 1.
-      FileNotFoundError: If there is no such file.
+          ValueError: If the file is not a picture, if its values have no known scale, or if the size is less than 1.
+      OSError: If the file does not exist or cannot be opened.
     """
     fit = None if size is None else _checks.height_and_width(size)
     try:
@@ -205,15 +205,15 @@ def read_settings(path: str | os.PathLike) -> dict:
 
     Raises:
       ValueError: If the file is not a picture, or has no settings.
-      FileNotFoundError: If there is no such file.
+      OSError: If the file does not exist or cannot be opened.
     """
     try:
         with Image.open(path) as picture:
             picture.load()
             text = getattr(picture, "text", {}).get(_KEY)
-    except FileNotFoundError:
-        raise
     except Exception as error:  # Pillow raises many types for damaged files
+        if isinstance(error, OSError) and error.errno is not None:  # the file is not there, or may not be read
+            raise
         raise ValueError(f"{path} is not a readable picture") from error
     if text is None:
         raise ValueError(f"{path} does not say how it was made: it is not a PNG that lightjax saved")

@@ -1,4 +1,4 @@
-"""How a render reports to its user: a progress bar, and how many steps to make between two looks at the clock."""
+"""How a render reports to its user: a progress bar, and the number of steps between two reports."""
 
 import time
 import warnings
@@ -10,7 +10,7 @@ class Pacer:
     """Chooses how many steps the next call makes, from how long the last one took."""
 
     def __init__(self, seconds: float):
-        """Aim at that many seconds for each call."""
+        """Aim at `seconds` for each call."""
         self._seconds = seconds
         self._seconds_per_step: float | None = None
         self._calls = 0
@@ -23,7 +23,7 @@ class Pacer:
         return min(wanted, most, STEPS_PER_CALL)
 
     def made(self, steps: int) -> None:
-        """Stop the clock after that many steps."""
+        """Record that `steps` steps were made since `next`."""
         self._calls += 1
         if self._calls > 1:  # the first call includes the compilation
             self._seconds_per_step = (time.perf_counter() - self._start) / steps

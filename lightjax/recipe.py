@@ -1,4 +1,4 @@
-"""The recipe of a render: everything that a picture is made with, checked once, as plain JSON and back."""
+"""The recipe of a render: all settings of a render, checked once, and their conversion to and from JSON."""
 
 import dataclasses
 import functools
@@ -47,14 +47,14 @@ class Settings(SharedSettings, total=False):
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Recipe:
-    """Everything that a render is made with. `Recipe.of` checks and completes it; `render` makes the picture.
+    """All settings of a render. `Recipe.of` checks and completes them; `render` makes the picture.
 
     Attributes:
       objective: What to maximize; None where a recipe serves many objectives.
       steps: Number of updates.
       model: The network.
       image: The parameterization that is optimized.
-      transform: The transform that the picture must survive, or None.
+      transform: The random transform applied in each step, or None.
       optimizer: The learning rate of Adam, or an optax optimizer.
       relu: Gradient rule of the rectifiers; None for a network that has its own.
       views: Draws of the transform in each step.
@@ -103,7 +103,7 @@ class Recipe:
             raise ValueError(f"{views} views of a picture are all the same without a transform; use views=1")
         image, size = settings.get("image"), settings.get("size")
         if image is not None and size is not None:
-            raise ValueError("size is the size of the default image; with image=..., give the size to the image")
+            raise ValueError("size must be None if image is given: set the size of the image")
         image = images.image(224 if size is None else size) if image is None else image
         model = settings.get("model")
         if model is None or isinstance(model, str | os.PathLike):
@@ -147,9 +147,9 @@ class Recipe:
         return Setup(self.model, self.image, self.transform, optimizer, self.relu, self.views)
 
     def describe(self) -> dict[str, Any]:
-        """The recipe as plain JSON: what PNG files and the manifests of galleries carry, and `read` reads.
+        """The recipe as plain JSON, which PNG files and the manifests of galleries hold and `read` reads.
 
-        Pictures to start from are described by a hash. What JSON cannot hold, such as a function, stands there as
+        Pictures to start from are described by a hash. Values that JSON cannot hold, such as functions, are written as
         `{"python": text}`.
         """
         settings = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
@@ -184,8 +184,11 @@ class Recipe:
           **changes: Keywords of `visualize`. `size` gives the picture's image another size.
 
         Raises:
-          ValueError: If the file carries no settings, or a setting that cannot be read back and is not given; if it was
-            made from other weights than those of the same name here; or if a setting is wrong.
+          ValueError: If the file has no settings, if a setting cannot be read back and is not given, if the weights
+            here differ from those of the file, or if a setting is wrong.
+          TypeError, IndexError: If a setting is wrong.
+          FileNotFoundError: If there is no such file.
+          WeightsError: If the network cannot be found or loaded.
         """
         file = "this result" if isinstance(source, Result | Mapping) else str(source)
         settings = source.record if isinstance(source, Result) else source

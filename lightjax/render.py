@@ -17,7 +17,7 @@ from lightjax.result import NonFiniteError, Result, no_response
 from lightjax.transforms import Transform
 
 _SECONDS = 0.25
-"""Time between two looks at the clock, the progress bar and the keyboard, for one job."""
+"""Seconds between two updates of the progress bar and checks for Ctrl-C, for one job."""
 
 
 def visualize(
@@ -38,7 +38,7 @@ def visualize(
     every: int | Iterable[int] = 50,
     progress: bool = True,
 ) -> Result:
-    """Optimize a picture until it excites what the objective names.
+    """Optimize a picture to maximize an objective.
 
     The same arguments give the same bytes on the same device. Ctrl-C returns the picture made so far, marked as
     interrupted. Functions given as model, objective or transform are compiled once, as by `jax.jit`: the values that
@@ -51,7 +51,8 @@ def visualize(
       model: A network as a function of images (see the README), or the name or path of weights for `load_model`; by
         default "bvlc_googlenet", which comes with lightjax.
       image: The parameterization that is optimized; by default `image(size)`.
-      transform: The transform that the picture must survive, drawn anew for each step and each picture; None for none.
+      transform: The random transform applied to the picture in each step, drawn anew for each step and each picture;
+        None for none.
       optimizer: A learning rate for Adam, or any optax optimizer (examples below). Build an optimizer once: a new one
         is compiled anew.
       relu: Gradient rule of the rectifiers: "torchlight", "lucid" or "plain" (see `ops.rectifier`). By default
@@ -65,7 +66,7 @@ def visualize(
       callback: Called on the host with the result so far: to plot it (see `live`), to log it
         (`lambda result: run.log({"objective": result.values[-1]})`), or to save it. If it returns something true, the
         render ends, marked as stopped: `lambda result: result.values[-1] > 10`. It never changes the picture.
-      every: When to call back: after each that many steps and after the last, or after the numbers of steps given.
+      every: Number of steps between two calls (the last step also calls), or the numbers of steps after which to call.
       progress: Whether to show a progress bar.
 
     Returns:
@@ -108,7 +109,7 @@ def render(
     every: int | Iterable[int] = 50,
     progress: bool = True,
 ) -> Result:
-    """Make the picture of a recipe; `visualize` is this after `Recipe.of`.
+    """Render the picture of a recipe. `visualize` builds a recipe and calls this function.
 
     Example:
       >>> lj.render(lj.Recipe.read("mixed4a_97.png", seed=3))
@@ -118,6 +119,9 @@ def render(
       callback: As for `visualize`.
       every: As for `visualize`.
       progress: As for `visualize`.
+
+    Returns:
+      The pictures, the values of the objective, and all settings.
 
     Raises:
       ValueError, TypeError: If the recipe has no objective, or an argument is wrong.
@@ -176,15 +180,15 @@ def visualize_many(
 ) -> Renders:
     """Optimize many pictures, each for its own objective, as `visualize` would one by one.
 
-    The picture of a job is the one that `visualize` makes of its objective and seed, to within rounding, whatever the
-    other jobs are. (Rounding grows from step to step: after many steps, two runs that round differently show the same
-    motif in other places.) Objectives of one structure share one compilation.
+    Each job gives the picture that `visualize` gives for the same objective and seed, up to rounding. The other jobs
+    have no influence. (Rounding grows from step to step: after many steps, two runs that round differently show the
+    same motif in other places.) Objectives of one structure share one compilation.
 
     A job whose objective or gradient stops being finite keeps its last good pictures and says so in `Result.failed`;
     the other jobs go on. Ctrl-C ends the stream with the jobs under way, marked as interrupted.
 
     Example:
-      >>> for channel, result in visualize_many(lj.channel("mixed4a", jnp.arange(508)), steps=128, size=128):
+      >>> for channel, result in lj.visualize_many(lj.channel("mixed4a", range(512)), steps=128, size=128):
       ...     result.save(f"mixed4a_{channel}.png")
 
     Args:

@@ -13,7 +13,7 @@ from lightjax.pictures import encode, save, sheet
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class Result:
-    """A finished render. It shows itself in a notebook.
+    """The pictures and values of a render, finished or not. It shows itself in a notebook.
 
     Attributes:
       images: Pictures, `[N, H, W, 3]` float32 in [0, 1], or `[N, H, W, 4]` with opacity.
@@ -53,7 +53,7 @@ class Result:
 
     @property
     def record(self) -> dict[str, Any]:
-        """The settings, with an "outcome" if the render ended early: what a PNG carries."""
+        """The settings, and an "outcome" if the render ended early: the metadata of a PNG."""
         ends = {"interrupted": self.interrupted, "stopped": self.stopped, "failed": self.failed is not None}
         ends |= {"unresponsive": self.unresponsive}
         outcome = {name: self.failed or len(self.values) for name, happened in ends.items() if happened}
@@ -125,6 +125,6 @@ def no_response(results: Sequence[Result]) -> str:
     return (
         f"the picture of {names} did not change in {len(results[0].values)} steps, because the gradient is 0. Usual "
         "causes: a unit that is off everywhere (a model with a keyword relu lets lightjax pass a gradient; another "
-        "seed or start= may help), or an operation without a gradient: stop_gradient, round, argmax, a saturated softmax, a "
-        "norm at 0"
+        "seed or start= may help), or an operation without a gradient: stop_gradient, round, argmax, a saturated "
+        "softmax, a norm at 0"
     )

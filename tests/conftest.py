@@ -31,6 +31,20 @@ def pytest_configure(config):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
+QUICK = {"classes", "check", "formulas", "operators", "pictures", "primitive", "text", "units", "contracts", "images"}
+QUICK |= {"names", "recipe", "cli", "examples", "statistics", "inception"}
+"""Files of tests that compile much and compute little, and that are not about bits or speed."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def optimizations(request):
+    """Leave out most of XLA's optimizations in the files named above, which takes half of the time to compile."""
+    name = request.module.__name__.rpartition(".")[2].removeprefix("test_")
+    jax.config.update("jax_disable_most_optimizations", name in QUICK)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of weights, pictures and data sets beside the checkout."""

@@ -77,7 +77,7 @@ def test_the_place_in_a_chunk_changes_nothing(alone):
 
 
 def test_a_real_network_gives_what_it_gives_alone(googlenet):
-    settings = {"model": googlenet, "size": 64, "steps": 3, "optimizer": optax.sgd(1.0), "progress": False}
+    settings = {"model": googlenet, "size": 48, "steps": 3, "optimizer": optax.sgd(1.0), "progress": False}
     for channel, result in lj.visualize_many("conv2d2:0-2", chunk=2, **settings):
         lone = lj.visualize(f"conv2d2:{channel}", **settings)
         np.testing.assert_allclose(result.image, lone.image, rtol=0, atol=2e-6)

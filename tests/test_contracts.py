@@ -100,14 +100,19 @@ class Blank:
         pytest.param(
             {"image": Blank((1, 4, 4, 4))},
             ValueError,
-            "let the transform end with lj.transforms.CollapseAlpha",
+            "channels, got 4: add lj.transforms.CollapseAlpha",
             id="opacity",
         ),
         pytest.param({"image": Unhashable()}, TypeError, r"image must be hashable.*Unhashable\(\)", id="image"),
         pytest.param(
             {"transform": Unhashable()}, TypeError, r"transform must be hashable.*Unhashable\(\)", id="transform"
         ),
-        pytest.param({"relu": "lucid"}, TypeError, "this model has no keyword `relu`", id="relu for a model without"),
+        pytest.param(
+            {"relu": "lucid"},
+            ValueError,
+            "must be None for a model without a keyword `relu`",
+            id="relu for a model without",
+        ),
         pytest.param({"relu": "leaky"}, ValueError, "unknown ReLU rule 'leaky'; known are", id="unknown relu"),
         pytest.param(
             {"model": far_below, "objective": layer("on"), "relu": "leaky"},
@@ -137,3 +142,19 @@ def test_what_does_not_fit_is_refused_with_the_reason(changes, error, message):
     goal = given.pop("objective", layer("a"))
     with pytest.raises(error, match=message):
         objectives.check(goal, activation_shapes(**given))
+
+
+def test_a_layer_called_input_is_refused_unless_it_is_the_picture():
+    with pytest.raises(ValueError, match="must not name a layer 'input'"):
+        activation_shapes(lambda images: {"input": images * 2}, IMAGE, None, None)
+    assert activation_shapes(lambda images: {"input": images}, IMAGE, None, None)["input"].shape == (2, 16, 16, 3)
+
+
+def test_layers_that_look_like_channels_first_are_pointed_out():
+    def model(images):
+        return {"a": jnp.moveaxis(images[:, ::2, ::2], -1, 1)}
+
+    with pytest.warns(UserWarning, match=r"'a' is \[2, 3, 8, 8\], which looks like channels first"):
+        shapes = activation_shapes(model, IMAGE, None, None)
+    with pytest.raises(IndexError, match=r"channel 30 is out of range: a has 8 channels .* it is \[2, 3, 8, 8\]"):
+        objectives.check(channel("a", 30), shapes)

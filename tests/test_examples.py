@@ -200,11 +200,13 @@ def _without(folder: Path, *names: str) -> dict:
 
 def test_folders_without_pictures_are_errors(tmp_path):
     (tmp_path / "photos").mkdir()
-    with pytest.raises(ValueError, match=r"there are no pictures \(\.png, .*\) in .*photos"):
+    with pytest.raises(ValueError, match=r"there are no pictures .* in .*photos$"):
         look(tmp_path / "photos", {"patch": [0]})
     (tmp_path / "photos" / "a.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"none of the 1 pictures in .* can be read"):
         look(tmp_path / "photos", {"patch": [0]})
+    with pytest.raises(ValueError, match=r"there are no pictures in .*photos except those in .*photos"):
+        examples.pictures_in(tmp_path / "photos", tmp_path / "photos")
     with pytest.raises(NotADirectoryError, match="there is no folder"):
         look(tmp_path / "nowhere", {"patch": [0]})
 

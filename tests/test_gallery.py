@@ -249,7 +249,7 @@ def test_a_missing_file_has_its_whole_chunk_rendered_and_nothing_else(copy, whol
 
 
 def test_a_kill_loses_a_chunk_at_most_and_changes_no_byte(start, tmp_path):
-    options = (*SMALL, "--steps", "300", "--channels", "0-19")
+    options = (*SMALL, "--steps", "150", "--channels", "0-19")
     command = ("gallery", "conv2d0", "-o", "g", *options)
     finish(start("gallery", "conv2d0", "-o", "other", *options))
     folder = tmp_path / "g"
@@ -323,6 +323,18 @@ def weights_file(path: Path, factor: float) -> Path:
     return path
 
 
+def test_a_path_of_weights_is_loaded_and_named_in_the_manifest(tmp_path):
+    path = weights_file(tmp_path / "own.safetensors", 1)
+    settings = {"channels": [3], "steps": 1, "size": 32, "model": path, "progress": False}
+    assert gallery.render(tmp_path / "g", ["conv2d0"], **settings).rendered == 1
+    assert manifests.read(tmp_path / "g")["model"] == str(path)
+
+
+def test_snapshots_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"snapshots must be empty for a gallery, got \(3,\)"):
+        gallery.render(tmp_path / "g", ["conv2d0"], snapshots=(3,))
+
+
 def test_arrays_that_changed_under_the_same_name_are_an_error(tmp_path, capsys):
     path = weights_file(tmp_path / "tuned.safetensors", 1)
     command = ("gallery", "conv2d0", "-o", str(tmp_path / "g"), "--model", str(path), "--channels", "0-1")
@@ -343,7 +355,7 @@ def test_the_commands_of_the_page_make_each_picture_again(path, tmp_path, capsys
         ["conv2d1"],
         channels=[3],
         negative=True,
-        diverse=2,
+        diverse=0 if path is None else 2,
         steps=3,
         size=32,
         model=model,
@@ -353,8 +365,8 @@ def test_the_commands_of_the_page_make_each_picture_again(path, tmp_path, capsys
     manifest = manifests.read(Path())
     (entry,) = page.entries(Path(), manifest, {})
     commands = entry["command"].split("\n")
-    assert len(commands) == 3
-    for command, kind in zip(commands, ("positive", "negative", "diverse"), strict=True):
+    kinds = ("positive", "negative") if path is None else ("positive", "negative", "diverse")
+    for command, kind in zip(commands, kinds, strict=True):
         pictures = [picture["file"] for picture in entry["pictures"] if picture["kind"] == kind]
         assert run(capsys, *shlex.split(command)[1:], "-q")[0] == 0
         expected = sheet(np.stack([load_picture(file) for file in pictures]))
@@ -407,7 +419,7 @@ def test_no_name_of_a_layer_leads_out_of_the_folder(layer, tmp_path):
 
 def test_a_gallery_compiles_one_program_for_each_layer_and_kind(tmp_path, compiled):
     settings = {"channels": range(6), "steps": 2, "size": 41, "model": "bvlc_googlenet", "progress": False}
-    gallery.render(tmp_path / "g", ["mixed3a"], **settings)
+    gallery.render(tmp_path / "g", ["conv2d1"], **settings)
     assert compiled.count("jit(_advance)") == 1
     compiled.clear()
     gallery.render(tmp_path / "h", ["conv2d0", "conv2d1"], negative=True, chunk=2, **settings)
@@ -552,7 +564,7 @@ def test_distributed_without_a_cluster_is_an_error(tmp_path, capsys):
         (("--channels", "9-3"), "channels must be numbers and ranges, such as 0-63,97, got '9-3'"),
         (("--channels", ""), "channels must be numbers and ranges"),
         (("--no-positive",), "there is nothing to render"),
-        (("--diverse", "1"), "diverse must be at least 2"),
+        (("--diverse", "1"), "diverse must be 0 or at least 2, got 1"),
         (("--chunk", "0"), "chunk must be at least 1, got 0"),
         (("--steps", "-1"), "steps"),
         (("--model", "bvlc_googlnet"), "did you mean 'bvlc_googlenet'"),

@@ -100,6 +100,13 @@ def uncolored(image, params):
     return np.log(rgb / (1 - rgb))
 
 
+def test_the_matrix_of_an_unknown_color_is_an_error_with_the_nearest_name():
+    with pytest.raises(ValueError, match="unknown color 'lucidd'; did you mean 'lucid'"):
+        images.color_matrix("lucidd")
+    with pytest.raises(TypeError, match="color must be a name or a matrix"):
+        images.color_matrix(3)
+
+
 def test_color_matrix_has_lucids_constants():
     np.testing.assert_allclose(COLOR_CORRELATION, COLORS, rtol=0, atol=1e-7)
 
@@ -350,7 +357,8 @@ def test_size_is_one_number_or_a_pair(size, pair):
         ({"color": "lab"}, ValueError, "unknown color 'lab'; known are 'lucid'"),
         ({"color": np.eye(4)}, ValueError, r"matrix \[3, planes\]"),
         ({"color": np.full((3, 3), np.nan)}, ValueError, r"matrix \[3, planes\]"),
-        ({"color": 3}, ValueError, r"matrix \[3, planes\]"),
+        ({"color": 3}, TypeError, r"matrix \[3, planes\]"),
+        ({"color": [[1], [2, 3]]}, ValueError, r"matrix \[3, planes\]"),
     ],
     ids=str,
 )
@@ -379,6 +387,12 @@ def test_wrong_settings_of_an_image_are_refused_and_named(settings, error, match
         (Cppn, {"bias_sd": -1}, ValueError, "bias_sd must be at least 0, got -1"),
         (Cppn, {"normalize": 1}, TypeError, "normalize must be True or False"),
         (FourierPhases, {"contrast": 0}, ValueError, "contrast must be greater than 0, got 0"),
+        (
+            FourierPhases,
+            {"statistics": "caltech102"},
+            ValueError,
+            "unknown statistics 'caltech102'; did you mean 'caltech101'",
+        ),
         (FourierPhases, {"statistics": "nowhere.safetensors"}, FileNotFoundError, "give a file, or 'caltech101'"),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else str(value),
@@ -715,7 +729,7 @@ def test_a_network_never_sees_opacity_and_objectives_do():
         seen.append(pictures.shape)
         return {"a": pictures}
 
-    with pytest.raises(ValueError, match=r"end with lj\.transforms\.CollapseAlpha"):
+    with pytest.raises(ValueError, match=r"add lj\.transforms\.CollapseAlpha"):
         lj.visualize("a:0", model=see, image=image, transform=None, progress=False)
     assert not seen
 

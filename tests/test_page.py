@@ -129,7 +129,7 @@ def test_what_is_wrong_with_an_entry_is_said(tmp_path):
         write(tmp_path, [one, one])
     with pytest.raises(ValueError, match="a:0 has no pictures"):
         write(tmp_path, [{**one, "pictures": []}])
-    with pytest.raises(ValueError, match="a picture of a:0 is 'best', which is none of positive, negative, diverse"):
+    with pytest.raises(ValueError, match="unknown kind of a picture of a:0: 'best'; known are 'positive', 'negative'"):
         write(tmp_path, [{**one, "pictures": [{**one["pictures"][0], "kind": "best"}]}])
     assert not (tmp_path / "index.html").exists()
 

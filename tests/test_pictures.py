@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lightjax.pictures import encode, find_pictures, load_picture, sheet, to_bytes
+from lightjax.pictures import encode, find_pictures, load_picture, read_settings, sheet, to_bytes
 
 LEVELS = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
 
@@ -64,9 +64,21 @@ def test_load_picture_refuses_what_it_cannot_read(tmp_path):
     for size, wrong in ((0, 0), ((3, -1), -1)):
         with pytest.raises(ValueError, match=f"size must be at least 1, got {wrong}"):
             load_picture(tmp_path / "x.png", size)
-    for size in (1.5, "big", (3, 4.5), (3, 4, 5)):
+    for size in (1.5, "big", (3, 4.5)):
         with pytest.raises(TypeError, match="size must be a whole number"):
             load_picture(tmp_path / "x.png", size)
+    with pytest.raises(ValueError, match=r"size must be one number of pixels or a pair \(height, width\)"):
+        load_picture(tmp_path / "x.png", (3, 4, 5))
+
+
+def test_settings_are_not_read_where_no_file_can_be_opened(tmp_path):
+    (tmp_path / "text.png").write_text("no picture")
+    with pytest.raises(ValueError, match=r"text\.png is not a readable picture"):
+        read_settings(tmp_path / "text.png")
+    with pytest.raises(FileNotFoundError):
+        read_settings(tmp_path / "x.png")
+    with pytest.raises(IsADirectoryError):
+        read_settings(tmp_path)
 
 
 def test_png_and_webp_keep_opacity_and_jpeg_shows_it_over_white():
@@ -115,3 +127,51 @@ def test_the_pictures_of_a_folder_are_found_in_order_without_hidden_ones(tmp_pat
         find_pictures(tmp_path / "folder.png")
     with pytest.raises(NotADirectoryError, match="there is no folder"):
         find_pictures(tmp_path / "nowhere")
+
+
+GRAYS = np.linspace(0, 65535, 256).round().astype(np.uint16).reshape(16, 16)
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.tiff", "x.pgm"])
+def test_grays_of_16_bits_are_scaled_by_their_depth(name, tmp_path):
+    Image.fromarray(GRAYS).save(tmp_path / name)
+    picture = load_picture(tmp_path / name)
+    np.testing.assert_allclose(picture, np.repeat(GRAYS[..., None] / 65535, 3, axis=-1), atol=1e-6)
+    fitted = load_picture(tmp_path / name, (8, 12))
+    assert fitted.shape == (8, 12, 3)
+    assert 0 <= fitted.min() < 0.1 < 0.9 < fitted.max() <= 1
+
+
+def test_grays_in_floating_point_are_taken_as_they_are_and_need_a_known_scale(tmp_path):
+    grays = np.linspace(0, 1, 30, dtype=np.float32).reshape(5, 6)
+    Image.fromarray(grays).save(tmp_path / "x.tiff")
+    np.testing.assert_array_equal(load_picture(tmp_path / "x.tiff")[..., 1], grays)
+    for wrong, found in ((grays * 255, "0 to 255"), (grays - 0.5, "-0.5 to 0.5"), (grays * np.nan, "nan")):
+        Image.fromarray(wrong).save(tmp_path / "y.tiff")
+        with pytest.raises(ValueError, match=f"must have floats from 0 to 1, but has values from {found}"):
+            load_picture(tmp_path / "y.tiff")
+    Image.fromarray(np.full((2, 2), 70000, np.int32)).save(tmp_path / "z.tiff")
+    with pytest.raises(ValueError, match="16-bit grays from 0 to 65535, but has values from 70000 to 70000"):
+        load_picture(tmp_path / "z.tiff")
+
+
+@pytest.mark.parametrize(
+    ("mode", "ending"), [("1", "png"), ("LA", "png"), ("P", "png"), ("CMYK", "jpg"), ("YCbCr", "jpg")]
+)
+def test_other_modes_show_what_their_conversion_to_rgb_shows(mode, ending, tmp_path):
+    random = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    picture = Image.fromarray(random).convert("L" if mode in ("1", "LA") else "RGB").convert(mode)
+    picture.save(tmp_path / f"x.{ending}")
+    with Image.open(tmp_path / f"x.{ending}") as opened:
+        expected = np.asarray(opened.convert("RGB")) / 255
+    np.testing.assert_allclose(load_picture(tmp_path / f"x.{ending}"), expected, atol=1e-6)
+
+
+def test_a_picture_that_is_cut_short_or_too_large_says_so(tmp_path, monkeypatch):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(tmp_path / "x.jpg")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "x.jpg").read_bytes()[:-900])
+    with pytest.raises(ValueError, match=r"cut\.jpg is not a readable picture: it is cut short"):
+        load_picture(tmp_path / "cut.jpg")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(ValueError, match=r"x\.jpg has too many pixels to be opened safely"):
+        load_picture(tmp_path / "x.jpg")

@@ -392,9 +392,9 @@ def raises(exception, match, objective="layer1:3", **settings):
         raises(ValueError, "seed must be between 0 and 4294967295", seed=-1),
         raises(ValueError, "at least 1, got 0", size=0),
         raises(ValueError, "size", size=(3, 4, 5)),
-        raises(ValueError, "give the size to the image", image=lj.image(8), size=8),
+        raises(ValueError, "size must be None if image is given: set the size of the image", image=lj.image(8), size=8),
         raises(ValueError, "learning rate must be greater than 0", optimizer=-1.0),
-        raises(TypeError, "no keyword `relu`", relu="plain"),
+        raises(ValueError, "relu must be None for a model without a keyword `relu`, got 'plain'", relu="plain"),
         raises(ValueError, "unknown ReLU rule", relu="leaky"),
         raises(TypeError, "must return a mapping", model=lambda images: images.mean()),
         raises(TypeError, "model must be a function of images", model=3),
@@ -410,7 +410,7 @@ def raises(exception, match, objective="layer1:3", **settings):
         ),
         raises(TypeError, "model must be hashable", model=Unhashable()),
         raises(TypeError, r"call its eval\(\) first", model=InTraining(nnx.Rngs(0))),
-        raises(lj.WeightsError, "no model or weights file", model="googlenet.safetensors"),
+        raises(lj.WeightsError, "there is no weights file", model="googlenet.safetensors"),
     ],
 )
 def test_wrong_arguments_are_refused_before_anything_is_compiled(exception, match, objective, settings, monkeypatch):
@@ -490,7 +490,7 @@ def test_two_processes_make_the_same_bytes():
 
 
 def test_a_dead_channel_of_googlenet_comes_alive(googlenet):
-    settings = {"model": googlenet, "steps": 40, "progress": False, "snapshots": (0,)}
+    settings = {"model": googlenet, "size": 112, "steps": 40, "progress": False, "snapshots": (0,)}
     dead = lj.visualize("mixed3b:10", relu="plain", **settings)
     np.testing.assert_array_equal(dead.images, dead.snapshots[0])
     assert not dead.values.any()
@@ -555,3 +555,36 @@ def test_the_defaults_of_visualize_are_those_of_a_recipe(googlenet):
 def test_settings_are_plain_json():
     assert json.loads(json.dumps(render().settings)) == render().settings
     assert os.sep not in render().settings["model"]
+
+
+def silent(images):
+    """Units without a gradient: off everywhere, rounded, and a norm at 0."""
+    x = images.mean(axis=-1, keepdims=True)
+    return {"off": jax.nn.relu(x - 10), "rounded": jnp.round(x * 8), "zero": 0 * x}
+
+
+@pytest.mark.parametrize(
+    "objective", ["off:0", "rounded:0", lj.objectives.channel("zero", 0, reduce="norm")], ids=["off", "round", "norm"]
+)
+def test_a_picture_that_no_step_changes_is_a_warning_and_recorded(objective):
+    with pytest.warns(UserWarning, match="did not change in 5 steps, because the gradient is 0. Usual causes"):
+        result = render(objective, model=silent, steps=5)
+    assert result.unresponsive
+    assert result.record["outcome"] == {"unresponsive": 5}
+    assert not render("layer1:3", steps=5).unresponsive
+    assert not render("layer1:3", steps=0).unresponsive
+
+
+def test_among_many_jobs_those_that_no_step_changes_are_named():
+    jobs = ["off:0", lambda activations: activations["input"].mean()]
+    with pytest.warns(UserWarning, match=r"the picture of channel\('off', 0\) did not change"):
+        off, other = lj.visualize_many(jobs, model=silent, size=SIZE, steps=3, progress=False).in_order()
+    assert (off.unresponsive, other.unresponsive) == (True, False)
+
+
+def test_the_standard_deviation_of_a_dead_unit_has_a_finite_gradient():
+    with pytest.warns(UserWarning, match="did not change"):
+        result = render(lj.objectives.channel("off", 0, reduce="std"), model=silent, steps=3)
+    np.testing.assert_array_equal(result.values, 0)
+    with pytest.raises(lj.NonFiniteError, match="standard deviation at 0"):
+        render(lambda activations: activations["off"].std(), model=silent, steps=3)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from PIL import Image
 
 from lightjax import cli, images
@@ -67,6 +68,15 @@ def test_a_file_gives_back_what_was_written(noise, tmp_path):
     np.testing.assert_array_equal(again.spectrum, measured.spectrum)
     np.testing.assert_allclose(again.color, measured.color, atol=1e-6)
     assert images.image(8, basis=images.FourierPhases(tmp_path / "x.safetensors")).color == again.color
+
+
+def test_a_file_with_the_older_spelling_of_color_is_read(noise, tmp_path):
+    statistics.write(tmp_path / "new.safetensors", statistics.measure(noise[0], SIZE))
+    tensors = safetensors.numpy.load_file(tmp_path / "new.safetensors")
+    assert sorted(tensors) == ["color", "spectrum"]
+    old = {"colour": tensors["color"], "spectrum": tensors["spectrum"]}
+    safetensors.numpy.save_file(old, tmp_path / "old.safetensors")
+    assert load_statistics(tmp_path / "old.safetensors").color == load_statistics(tmp_path / "new.safetensors").color
 
 
 def test_the_statistics_that_come_with_lightjax_are_natural():

@@ -311,8 +311,14 @@ def test_a_pytorch_file_given_as_model_says_how_to_convert_it(checkpoint):
 
 
 def test_an_unknown_name_suggests_the_nearest():
-    with pytest.raises(WeightsError, match="did you mean 'bvlc_googlenet'"):
+    with pytest.raises(ValueError, match=r"^unknown model 'bvlc_googlnet'; did you mean 'bvlc_googlenet'\?$"):
         load_model("bvlc_googlnet")
+
+
+@pytest.mark.parametrize("model", ["bvlc_googlnet.safetensors", "nowhere/bvlc_googlnet", Path("bvlc_googlnet")])
+def test_a_path_without_a_file_says_so(model):
+    with pytest.raises(WeightsError, match="there is no weights file"):
+        load_model(model)
 
 
 def test_home_comes_before_the_cache_and_is_never_written(checkpoint, converted, cache, tmp_path, monkeypatch):
@@ -512,7 +518,7 @@ def test_without_pytorch_nothing_is_downloaded_and_the_error_says_what_to_instal
             print(error)
     """
     output, errors = _run(code, server, cache).communicate(timeout=120)
-    assert "pip install 'lightjax[convert]'" in output, errors
+    assert 'pip install -e ".[convert]"' in output, errors
     assert "'bvlc_googlenet' comes with lightjax" in output
     assert "Traceback" not in output
     assert server.requests == 0

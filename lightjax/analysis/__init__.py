@@ -1,1 +1,1 @@
-"""Reading a network: what excites it, and why."""
+"""Analysis of networks: photographs that excite a channel."""

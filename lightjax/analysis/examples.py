@@ -1,4 +1,4 @@
-"""Photographs of a folder that excite channels most, cut out around the position with the largest activation."""
+"""Photographs of a folder that excite channels most, cropped around the position with the largest activation."""
 
 import concurrent.futures
 import hashlib
@@ -70,7 +70,8 @@ def find(
       the parent of `output`, the activation, and the path of the picture relative to `folder`, with forward slashes.
 
     Raises:
-      ValueError: If the folder has no readable picture, a layer is unknown, or a number is wrong.
+      TypeError: If `count` or `size` is not a whole number.
+      ValueError: If the folder has no readable picture, a layer is unknown, or `count` or `size` is less than 1.
       IndexError: If a layer has no such channel.
       ArithmeticError: If an activation is infinite or not a number.
       OSError: If the folder does not exist, or a crop cannot be written.
@@ -121,9 +122,12 @@ def pictures_in(folder: Path, output: Path) -> list[Path]:
 
     Raises:
       NotADirectoryError: If there is no such folder.
-      ValueError: If there are no pictures in it.
+      ValueError: If there are no pictures in it, or only those in `output`.
     """
-    return [path for path in find_pictures(folder) if output.resolve() not in path.resolve().parents]
+    found = [path for path in find_pictures(folder) if output.resolve() not in path.resolve().parents]
+    if not found:
+        raise ValueError(f"there are no pictures in {folder} except those in {output}")
+    return found
 
 
 def content(folder: Path, output: Path) -> str:
@@ -172,7 +176,7 @@ def _nothing(count: int, channels: int) -> _Best:
 
 
 def _merge(best: _Best, values: np.ndarray, pictures: np.ndarray, positions: np.ndarray) -> _Best:
-    """The best of `best` and of more pictures, `[N, channels]`, whose paths come later."""
+    """Merge `best` with N more pictures, `[N, channels]`, whose paths come after those in `best`."""
     numbers = np.broadcast_to(pictures[:, None], values.shape)
     both = [np.concatenate(parts) for parts in zip(best, (values, numbers, positions), strict=True)]
     order = np.argsort(-both[0], axis=0, kind="stable")[: len(best.values)]

@@ -27,19 +27,22 @@ class Rank(NamedTuple):
 def this_process() -> Rank:
     """Ask `jax.distributed` which process this is. It knows Slurm, Open MPI, Kubernetes and Cloud TPU.
 
-    The processes meet once, to learn their numbers, and never again. `jax.distributed` ends all processes soon after
-    one dies, which is wrong where each works alone. So it runs in a process that ends after this question. Where the
-    cluster gives each process its own GPU, this process will use that GPU.
+    The processes connect once to learn their numbers. `jax.distributed` ends all processes when one dies, but these
+    processes are independent. Therefore `jax.distributed` runs in a child process that ends after it has printed the
+    number. Where the cluster gives each process its own GPU, this process will use that GPU.
+
+    Returns:
+      The number of this process, and the number of all processes.
 
     Raises:
-      ConnectionError: If there is no cluster, or some of its processes do not come.
+      ConnectionError: If there is no cluster, or some of its processes do not connect.
     """
     # On the CPU, so that the accelerators stay free for this process.
     environment = os.environ | {"JAX_PLATFORMS": "cpu"}
     asked = subprocess.run([sys.executable, "-c", _QUESTION], env=environment, capture_output=True, text=True)
     if asked.returncode:
         reason = (asked.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise ConnectionError(f"jax.distributed found no cluster whose processes meet: {reason}")
+        raise ConnectionError(f"jax.distributed found no cluster, or some processes did not connect: {reason}")
     process, processes, visible = json.loads(asked.stdout.strip().splitlines()[-1])
     if visible not in (None, "all"):
         jax.config.update("jax_cuda_visible_devices", visible)

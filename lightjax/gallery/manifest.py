@@ -19,13 +19,15 @@ KINDS = ("positive", "negative", "diverse")
 
 
 class Batch(NamedTuple):
-    """Pictures that are made together.
+    """A chunk of the gallery: jobs that are rendered together.
+
+    The `batch` of an image is something else: the pictures that one objective optimizes together.
 
     Attributes:
       number: Place in the manifest, from 0.
       layer: The layer of all of them.
       kind: One of `KINDS`.
-      channels: One job for each.
+      channels: Numbers of the channels; each is one job.
     """
 
     number: int
@@ -65,7 +67,7 @@ def make(
       settings: How the pictures are made: the recipe, and the gallery's own "kinds", "diverse" and "channels".
       versions: Versions of the libraries, and the device.
       channels: The channels to render of each layer.
-      chunk: Number of pictures that are made together.
+      chunk: Number of pictures that are rendered together.
     """
     batches = [
         {"layer": layer, "kind": kind, "channels": format_channels(numbers[first : first + jobs])}
@@ -111,7 +113,10 @@ def missing(folder: Path, manifest: Mapping[str, Any], batch: Batch) -> list[str
 
 
 def folder_of(layer: str) -> str:
-    """The folder of a layer: its name, quoted so that it neither leaves the gallery nor hides nor meets `EXAMPLES`."""
+    """The folder of a layer: its name, quoted.
+
+    The quoting keeps the folder inside the gallery, not hidden, and different from `EXAMPLES`.
+    """
     quoted = quote(layer, safe="")
     return f"%{ord(layer[0]):02X}{quoted[1:]}" if quoted.startswith(".") or quoted == EXAMPLES else quoted
 

@@ -19,7 +19,7 @@ from urllib.parse import quote
 import jinja2
 import markupsafe
 
-from lightjax import _files, networks
+from lightjax import _checks, _files, networks
 from lightjax.gallery.manifest import KINDS, batches_of, files_of
 from lightjax.pictures import read_settings
 
@@ -30,8 +30,8 @@ def write(folder: Path, *, title: str, settings: Mapping[str, Any], entries: Seq
     Args:
       folder: Where the pictures are.
       title: What the gallery is called.
-      settings: What all pictures were made with, in plain types, in the order in which to show it. The axis of the
-        curves ends at "steps", if there is one.
+      settings: The settings shared by all pictures, as plain values, in the order of the page. The axis of the curves
+        ends at "steps", if there is one.
       entries: One mapping for each channel, with
 
         - "layer" and "channel": its name and its number;
@@ -42,13 +42,13 @@ def write(folder: Path, *, title: str, settings: Mapping[str, Any], entries: Seq
         - "examples", which may be missing: pictures of a data set that excite it, `{"file", "value", "source"}`;
         - "label", which may be missing: a name, as classes have.
 
-        Layers are shown in the order in which they first come, channels in theirs.
+        Layers are shown in the order of their first entries, channels by ascending number.
 
     Returns:
       The page, `folder/index.html`.
 
     Raises:
-      ValueError: If an entry has no pictures, a kind that is none, or a channel that another entry has.
+      ValueError: If an entry has no pictures or an unknown kind, or if two entries have the same channel.
       OSError: If it cannot be written; an older page then stays as it was.
     """
     layers: dict[str, dict[int, Mapping[str, Any]]] = {}
@@ -60,8 +60,7 @@ def write(folder: Path, *, title: str, settings: Mapping[str, Any], entries: Seq
         if not entry["pictures"]:
             raise ValueError(f"{name} has no pictures")
         for picture in entry["pictures"]:
-            if picture["kind"] not in KINDS:
-                raise ValueError(f"a picture of {name} is {picture['kind']!r}, which is none of {', '.join(KINDS)}")
+            _checks.one_of(picture["kind"], KINDS, f"kind of a picture of {name}:")
         channels[entry["channel"]] = entry
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("lightjax.gallery", "assets"),
@@ -87,12 +86,18 @@ def write(folder: Path, *, title: str, settings: Mapping[str, Any], entries: Seq
 
 
 def entries(folder: Path, manifest: Mapping[str, Any], examples: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The existing pictures of each channel, from their own metadata, as `page.write` takes them.
+    """The entries for `page.write`, from the metadata of the existing pictures.
 
     Args:
       folder: The folder of the gallery.
       manifest: Its manifest.
       examples: Photographs by "layer:channel", as `examples.find` describes them.
+
+    Returns:
+      One entry for each channel with a picture, by layer in the order of the manifest, then by channel.
+
+    Raises:
+      ValueError: If a picture cannot be read.
     """
     found: dict[tuple[str, int], dict[str, Any]] = {}
     for batch in batches_of(manifest):

@@ -15,6 +15,7 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -92,19 +93,25 @@ def render(
       folder: Folder to fill; made if it does not exist.
       layers: Names of layers.
       channels: Channels of each layer; None for all.
-      positive: Whether to render what excites a channel.
-      negative: Whether to render what inhibits it.
-      diverse: Number of different pictures that excite it, optimized together; 0 for none.
-      chunk: Number of pictures that are made together, which is the most that a kill loses. By default as many as fit
-        into memory, at most 8 on a CPU. The first call decides for all later ones.
-      share: (i, n) renders only each n-th batch, from the i-th: the part of one process among n.
+      positive: Whether to render a picture that excites each channel.
+      negative: Whether to render a picture that inhibits each channel.
+      diverse: Number of different pictures that excite each channel, optimized together: 0, or at least 2.
+      chunk: Number of pictures rendered together. A killed process loses at most this many pictures. By default as many
+        as fit into memory, at most 8 on a CPU. The first call decides for all later ones.
+      share: (i, n) with 0 <= i < n: render only the batches whose number k satisfies k mod n = i.
       examples: A folder of photographs: those that excite a channel most are shown beside its pictures.
       progress: Whether to show a progress bar.
       **settings: Keywords of `visualize`: steps (512 by default), model, image, size, transform, optimizer, relu,
-        views, start, seed. `snapshots` are not kept.
+        views, start, seed. `snapshots` must be empty.
+
+    Returns:
+      What was rendered, what failed, and what is missing.
 
     Raises:
-      ValueError, TypeError, IndexError: If an argument is wrong, or differs from what the folder was begun with.
+      ValueError, TypeError, IndexError: If an argument is wrong, or differs from the settings of the manifest in the
+        folder.
+      WeightsError: If the network cannot be found or loaded.
+      ArithmeticError: If an activation for a photograph of `examples` is infinite or not a number.
       OSError: If the folder cannot be written; the files that exist stay whole.
       KeyboardInterrupt: After Ctrl-C; the batch under way is lost.
     """
@@ -113,19 +120,19 @@ def render(
     if not kinds or not layers:
         raise ValueError("there is nothing to render: name a layer, and positive, negative or diverse pictures")
     if _checks.whole(diverse, "diverse", least=0) == 1:
-        raise ValueError("diverse must be at least 2, the number of different pictures of a channel, or 0, got 1")
+        raise ValueError("diverse must be 0 or at least 2, got 1")
     if chunk is not None:
         _checks.whole(chunk, "chunk", least=1)
-    if settings.pop("snapshots", ()):
-        raise ValueError("a gallery keeps no snapshots")
+    if snapshots := settings.pop("snapshots", ()):
+        raise ValueError(f"snapshots must be empty for a gallery, got {snapshots!r}")
     if examples is not None:  # otherwise this would fail at the very end
         dataset_examples.pictures_in(examples, folder / EXAMPLES)
     given = settings.pop("model", None)
-    name = networks.DEFAULT if given is None else given if isinstance(given, str) else None
+    name = networks.DEFAULT if given is None else os.fspath(given) if isinstance(given, str | os.PathLike) else None
     model: Any = given if name is None else networks.load_model(name)
     image, size = settings.pop("image", None), settings.pop("size", None)
     if image is not None and size is not None:
-        raise ValueError("size is the size of the default image; with image=..., give the size to the image")
+        raise ValueError("size must be None if image is given: set the size of the image")
     image: Any = images.image(224 if size is None else size) if image is None else image
     rest: Any = {"steps": 512, **settings}
     of_kind = {kind: dataclasses.replace(image, batch=diverse) if kind == "diverse" else image for kind in kinds}

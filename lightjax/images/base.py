@@ -32,8 +32,8 @@ class Image(Protocol):
 class Basis(Protocol):
     """Parameters of planes `[N, H, W, C]` of any real values.
 
-    A basis that has an inverse also offers `encode(planes)`. A basis may have an attribute `color`, the colors of
-    `image` for it unless others are given; without it they are "lucid".
+    A basis that has an inverse also offers `encode(planes)`. A basis may have an attribute `color`: the
+    default of `image(color=)` for this basis. Without the attribute the default is "lucid".
     """
 
     def init(self, key: Array, shape: Shape) -> Any:

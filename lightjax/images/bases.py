@@ -18,7 +18,7 @@ class Pixels:
     """Plain pixels. The parameters are the planes.
 
     Args:
-      sd: Standard deviation of the first values.
+      sd: Standard deviation of the initial values.
 
     Raises:
       TypeError, ValueError: If `sd` is not a number above 0.
@@ -45,14 +45,14 @@ class Pixels:
 
 @dataclasses.dataclass(frozen=True)
 class Fourier:
-    """Sums of waves, in which all scales move at the speed that they have in natural images.
+    """Sums of waves. An update changes each wave in proportion to its strength in natural images, about 1 / frequency.
 
-    The parameters are the coefficients of a two-dimensional real Fourier transform, divided by their frequency: real
-    and imaginary parts, `[2, N, C, H, W // 2 + 1]`. Any size will do, also an odd one.
+    The parameters are real and imaginary parts, `[2, N, C, H, W // 2 + 1]`. Divided by frequency^decay, they are the
+    coefficients of a two-dimensional real Fourier transform. Any size will do, also an odd one.
 
     Args:
-      sd: Standard deviation of the first coefficients, in the real and the imaginary part each.
-      decay: Power of the frequency by which coefficients are divided.
+      sd: Standard deviation of the initial parameters, in the real and the imaginary part each.
+      decay: Power of the frequency by which parameters are divided.
 
     Raises:
       TypeError, ValueError: If `sd` is not a number above 0, or `decay` is not finite.
@@ -70,20 +70,20 @@ class Fourier:
         _checks.keep(self, sd=_checks.number(self.sd, "sd", above=0), decay=_checks.number(self.decay, "decay"))
 
     def init(self, key: Array, shape: Shape) -> Array:
-        """Draw coefficients."""
+        """Draw parameters."""
         number, height, width, channels = shape
         return jnp.moveaxis(self.sd * normal(key, (number, channels, height, width // 2 + 1, 2)), -1, 0)
 
     def decode(self, params: Array, shape: Shape) -> Array:
         """The sums of all waves."""
-        # An orthonormal transform of coefficients over frequency; the 4 is Lucid's, and only lowers the first contrast.
+        # Orthonormal inverse transform. The division by 4 follows Lucid and lowers only the initial contrast.
         size = shape[1:3]
         spectrum = jax.lax.complex(params[0], params[1]) * self._scale(size)
         waves = jnp.fft.irfft2(spectrum, s=size, norm="ortho") / 4
         return jnp.moveaxis(waves, 1, -1)
 
     def encode(self, planes: Array) -> Array:
-        """The coefficients of planes."""
+        """The parameters of planes."""
         spectrum = jnp.fft.rfft2(4 * jnp.moveaxis(planes, -1, 1), norm="ortho") / self._scale(planes.shape[1:3])
         return jnp.stack([spectrum.real, spectrum.imag])
 
@@ -100,7 +100,7 @@ class Laplacian:
     the planes of all levels, the finest first, as a list.
 
     Args:
-      sd: Standard deviation of the first values of every level.
+      sd: Standard deviation of the initial values of every level.
       levels: Number of sizes. A side is halved and rounded down each time, to no less than 1.
 
     Raises:
@@ -152,7 +152,7 @@ class Shared:
       parts: (pictures, divisor) of each shared component. It has that many pictures, no more than the batch, at the
         size divided by the divisor, and is enlarged linearly to the batch and the size: a component of 1 picture is
         common to all, one of 2 pictures changes gradually from the first picture to the last.
-      sd: Standard deviation of the first values of the parts.
+      sd: Standard deviation of the initial values of the parts.
 
     Raises:
       TypeError, ValueError: If a part is not a pair of whole numbers of at least 1, or `sd` is not a number above 0.

@@ -1,4 +1,4 @@
-"""Pictures painted by a small network that is told where each pixel is (CPPN)."""
+"""Pictures painted by a small network whose inputs are the coordinates of each pixel (CPPN)."""
 
 import dataclasses
 from collections.abc import Callable
@@ -17,9 +17,9 @@ from lightjax.images.base import Shape
 class Cppn:
     """Planes painted by a network of the coordinates of a pixel: smooth at any size.
 
-    The coordinates run from -sqrt(3) to sqrt(3) along the longer side. The last layer starts at zero, so the first
-    picture is gray. Networks need smaller learning rates than pixels: 0.005 (Lucid) or 0.002 (TorchLight) with Adam.
-    The parameters are a list of layers, each `{"kernel": [N, in, out], "bias": [N, out]}`: one network for each
+    The coordinates run from -sqrt(3) to sqrt(3) along the longer side. The last layer starts at zero, so the
+    initial picture is gray. Networks need smaller learning rates than pixels: 0.005 (Lucid) or 0.002 (TorchLight) with
+    Adam. The parameters are a list of layers, each `{"kernel": [N, in, out], "bias": [N, out]}`: one network for each
     picture.
 
     The defaults are Lucid's network; `Cppn(layers=7, normalize=True, bias_sd=0)` is TorchLight's. Lucid paints all
@@ -30,8 +30,8 @@ class Cppn:
       channels: Units of a hidden layer.
       activation: "composite": arctangent and its square, side by side, each divided by its root mean square;
         "unbiased": the same with the mean of the square subtracted; "relu": a rectifier of mean 0 and variance 1.
-      normalize: Whether each unit, those of the output too, is standardized over the picture.
-      bias_sd: Standard deviation of the first biases, at least 0.
+      normalize: Whether to standardize each unit, including the output units, over the picture.
+      bias_sd: Standard deviation of the initial biases, at least 0.
 
     Raises:
       TypeError, ValueError: If a setting is out of range.

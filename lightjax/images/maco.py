@@ -27,7 +27,7 @@ class FourierPhases:
 
     Two differences from Xplique and Horama: they standardize the phases in every step; and in their spectrum a wave
     without a horizontal frequency occurs twice, with two phases that cancel in part, so that some magnitudes are not
-    kept. Here the first phases are uniform and all magnitudes are exact.
+    kept. Here the initial phases are uniform and all magnitudes are exact.
 
     Args:
       statistics: Colors and spectrum: "caltech101", a file that `lightjax statistics` wrote, or `Statistics`.
@@ -35,8 +35,9 @@ class FourierPhases:
         photographs. Xplique and Horama have 1, and stretch the result.
 
     Raises:
-      TypeError, ValueError: If `contrast` is not a number above 0, or a file holds no statistics.
-      FileNotFoundError: If there are no such statistics.
+      TypeError: If `contrast` is not a number.
+      ValueError: If `contrast` is not above 0, the name of the statistics is unknown, or a file holds no statistics.
+      FileNotFoundError: If there is no such file.
 
     References:
       Fel et al., "Unlocking Feature Visualization for Deeper Networks with MAgnitude Constrained Optimization", 2023.

@@ -24,7 +24,10 @@ Color = str | Sequence[Sequence[float]]
 # its largest column has norm 1.
 _COLOR = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]])
 COLOR_CORRELATION = _COLOR / np.linalg.norm(_COLOR, axis=0).max()
-"""Turns decorrelated colors into red, green and blue: `rgb = COLOR_CORRELATION @ decorrelated`, `[3, 3]`."""
+"""Turns decorrelated colors into red, green and blue: `rgb = COLOR_CORRELATION @ decorrelated`, `[3, 3]`.
+
+The name is Lucid's. The matrix is a square root of the covariance of colors, not a correlation.
+"""
 
 GRAY_LEVEL = 1 / 255
 """The step between neighboring values of a picture in a file."""
@@ -86,8 +89,8 @@ class NaturalImage:
     def encode(self, pictures: Array) -> Any:
         """Parameters of given pictures, `[N, H, W, 3]`, or `[N, H, W, 4]` with alpha, in [0, 1].
 
-        Decoded, they are the same to within a gray level, as far as the settings can show them: a gray image has no
-        colors, and "min_max" always reaches black and white.
+        `decode` returns the given pictures to within one gray level if the color and the squash can represent them. (A
+        gray image has no colors, and "min_max" always reaches black and white.)
 
         Raises:
           ValueError: If the basis has no inverse.
@@ -128,11 +131,15 @@ def image(
         clamps, with a gradient that brings saturated values back (`ops.clamp`); "min_max": each picture is scaled to
         reach 0 and 1; "norm": each picture is divided by its largest magnitude if that is above 1, then moved from
         [-1, 1] to [0, 1]. TorchLight's `min_max` and `norm` scale by the extremes of the whole batch, so that its
-        pictures depend on each other. TorchLight's `clamp` adds nothing, so that half of its first values are black.
+        pictures depend on each other. TorchLight's `clamp` adds nothing, so that half of its initial values are black.
       alpha: Whether the pictures have a fourth channel, their opacity.
 
+    Returns:
+      The parameterization: its `init` draws parameters, and its `decode` turns them into pictures.
+
     Raises:
-      TypeError, ValueError: If a setting is wrong.
+      TypeError: If a setting has a wrong type.
+      ValueError: If a size or `batch` is less than 1, or a color or squash is unknown.
     """
     height, width = _checks.height_and_width(size)
     if not callable(getattr(basis, "init", None)) or not callable(getattr(basis, "decode", None)):
@@ -142,7 +149,13 @@ def image(
 
 
 def color_matrix(color: str | Matrix) -> np.ndarray:
-    """The matrix of a color space: `rgb = matrix @ planes`, `[3, planes]` (see `image`)."""
+    """The matrix of a color space: `rgb = matrix @ planes`, `[3, planes]` (see `image`).
+
+    Raises:
+      TypeError: If the color is neither a string nor an array.
+      ValueError: If the name is unknown, or the matrix has a wrong shape or a value that is not finite.
+    """
+    color = _checked_color(color)
     if not isinstance(color, str):
         return np.array(color, np.float32)
     if color in statistics.SHIPPED:
@@ -156,14 +169,15 @@ _COLORS = {"lucid": COLOR_CORRELATION, "rgb": np.eye(3), "gray": np.ones((3, 1))
 def _checked_color(color: Any) -> str | Matrix:
     if isinstance(color, str):
         return _checks.one_of(color, (*_COLORS, *statistics.SHIPPED), "color")
+    must = f"color must be a name or a matrix [3, planes] of finite numbers with 1 to 3 planes, got {color!r:.200}"
+    if not isinstance(color, Sequence | np.ndarray | jax.Array):
+        raise TypeError(must)
     try:
         matrix = np.asarray(color, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError):  # rows of different lengths, or entries that are not numbers
         matrix = np.zeros(0)
     if matrix.ndim != 2 or len(matrix) != 3 or matrix.size not in (3, 6, 9) or not np.isfinite(matrix).all():
-        raise ValueError(
-            f"color must be a name or a matrix [3, planes] of finite numbers with 1 to 3 planes, got {color!r:.200}"
-        )
+        raise ValueError(must)
     return tuple(tuple(map(float, row)) for row in matrix.reshape(3, -1).tolist())
 
 
@@ -204,10 +218,10 @@ def check_start(image: Image, pictures: ArrayLike, shape: Shape) -> np.ndarray:
     Args:
       image: The parameterization.
       pictures: `[H, W, 3 or 4]` for every picture of the batch, or `[N, H, W, 3 or 4]`, in [0, 1].
-      shape: Shape of what the image decodes to.
+      shape: Shape of the decoded pictures.
 
     Returns:
-      The pictures, float32 of that shape; opaque where the image has opacity and they have none.
+      The pictures, float32 of that shape; with opacity 1 if the image has an alpha channel and the pictures have none.
 
     Raises:
       ValueError: If they have another size or other values, or the image cannot show them to within a gray level.

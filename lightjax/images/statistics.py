@@ -102,7 +102,7 @@ def write(path: str | os.PathLike, statistics: Statistics, notes: dict[str, str]
       notes: More to keep in the file, such as the source of the pictures.
     """
     tensors = {
-        "colour": np.array(statistics.color, np.float32),
+        "color": np.array(statistics.color, np.float32),
         "spectrum": np.array(statistics.spectrum, np.float16, order="C"),  # safetensors writes the memory as it lies
     }
     _files.write_atomically(path, safetensors.numpy.save(tensors, {"format": "lightjax statistics", **(notes or {})}))
@@ -112,11 +112,13 @@ def load_statistics(source: str | os.PathLike) -> Statistics:
     """Load statistics by name ("caltech101") or from a file that `lightjax statistics` wrote.
 
     Raises:
-      FileNotFoundError: If there is no such name or file.
-      ValueError: If the file is something else.
+      ValueError: If the name is unknown, or the file holds something else.
+      FileNotFoundError: If there is no such file.
     """
     if source in SHIPPED:
         return _shipped(str(source))
+    if _files.is_name(source) and not Path(source).is_file():
+        _checks.one_of(source, SHIPPED, "statistics")
     if not Path(source).is_file():
         raise FileNotFoundError(
             f"there are no statistics {str(source)!r}: give a file, or {', '.join(map(repr, SHIPPED))}"
@@ -132,7 +134,8 @@ def _shipped(name: str) -> Statistics:
 def _read(path: Path) -> Statistics:
     try:
         tensors = safetensors.numpy.load_file(path)
-        color, spectrum = tensors["colour"], tensors["spectrum"]
+        color = tensors["color" if "color" in tensors else "colour"]  # "colour" in files of earlier versions
+        spectrum = tensors["spectrum"]
     except (SafetensorError, KeyError) as error:
         raise ValueError(f"{path} is not a file of statistics that `lightjax statistics` wrote") from error
     if color.shape != (3, 3) or spectrum.ndim != 3 or len(spectrum) != 3 or not np.isfinite(spectrum).all():

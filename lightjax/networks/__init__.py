@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 _LAZY = {"InceptionV1": "inception", "WeightsError": "weights", "load_model": "weights"}
-"""Names by module. Both modules need flax.nnx, which takes long to import, so they are imported when first used."""
+"""The module of each name. Both modules need flax.nnx, whose import is slow, so they are imported when first used."""
 
 
 def __getattr__(name: str) -> Any:

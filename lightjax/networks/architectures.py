@@ -46,8 +46,8 @@ class Architecture:
       stem: Widths of the first three convolutions.
       blocks: Widths of mixed3a, 3b, 4a, 4b, 4c, 4d, 4e, 5a and 5b.
       classes: Number of logits; 0 for a network without a classifier.
-      padding: "same" pads as TensorFlow does. "caffe" and "torchlight" pad by fixed amounts: the first convolution by
-        (3, 3) and (2, 3), the pools of stride 2 by (0, 1).
+      padding: "same" pads as TensorFlow does. With "caffe" the first convolution is padded by (3, 3), with "torchlight"
+        by (2, 3); both pad the pools of stride 2 by (0, 1), and everything of stride 1 as "same".
       norm: Constants of the local response normalization.
       mean: Red, green and blue, subtracted from `255 * image`.
       bgr: Whether the network reads blue, green, red.

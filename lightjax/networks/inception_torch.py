@@ -48,7 +48,7 @@ class Naming(NamedTuple):
 
 
 def _column(index: int) -> dict[str, str]:
-    """The layers of lightjax with those of another column of the table."""
+    """Map each layer of lightjax to its name in column `index` of the table."""
     return {row[0].format(block): row[index].format(block) for row in _TABLE for block in _BLOCKS}
 
 
@@ -114,7 +114,7 @@ def without_auxiliary(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray
 
 @functools.lru_cache
 def keys(architecture: Architecture, naming: str) -> Mapping[str, torch_bridge.Target]:
-    """The parameter, and its shape, for each key of a state dict."""
+    """Map each key of a state dict to its target: the name and the shape of a parameter."""
     layers, targets = NAMINGS[naming].layers, {}
     for name, shape in parameter_shapes(architecture).items():
         layer, _, part = name.partition("/")

@@ -120,7 +120,7 @@ def require_torch() -> None:
     """
     if importlib.util.find_spec("torch") is None:
         raise ImportError(
-            "reading a PyTorch checkpoint needs PyTorch: pip install 'lightjax[convert]' "
+            'reading a PyTorch checkpoint needs PyTorch: pip install -e ".[convert]" in the checkout of lightjax '
             "(the converted file does not need it)"
         )
 

@@ -92,8 +92,8 @@ def load_model(model: str | os.PathLike = DEFAULT, *, dtype: DTypeLike = "float3
       The network, with its class names.
 
     Raises:
-      ValueError: If the dtype is not a floating-point type.
-      WeightsError: If there is no such model, if it can be neither found nor downloaded, or if its file is damaged.
+      ValueError: If the name is unknown, or the dtype is not a floating-point type.
+      WeightsError: If there is no such file, the weights can be neither found nor downloaded, or they are damaged.
       ConversionError: If a `.pth` file in one of the folders is not the checkpoint that its name says.
       ImportError: If a checkpoint must be converted and PyTorch is not installed.
     """
@@ -110,8 +110,10 @@ def load_model(model: str | os.PathLike = DEFAULT, *, dtype: DTypeLike = "float3
     else:
         path = Path(model)
         if not path.is_file():
-            hint = _checks.hint(str(model), [*EMBEDDED, *CHECKPOINTS])
-            raise WeightsError(f"there is no model or weights file {str(model)!r}; {hint}")
+            known = [*EMBEDDED, *CHECKPOINTS]
+            if _files.is_name(model):
+                _checks.one_of(model, known, "model")
+            raise WeightsError(f"there is no weights file {str(model)!r}; known models are {', '.join(known)}")
         if path.suffix in (".pth", ".pt"):
             raise WeightsError(f"{path} is a PyTorch checkpoint; convert it first: lightjax convert {path}")
     file = read(path)
@@ -228,7 +230,8 @@ def verify(source: str | os.PathLike, converted: str | os.PathLike) -> int:
       The number of tensors compared.
 
     Raises:
-      ConversionError: If a tensor differs. The message lists all that do.
+      ConversionError: If tensors differ; the message lists them.
+      WeightsError, FileNotFoundError, ImportError: If a file is damaged or missing, or PyTorch is not installed.
     """
     original = inception_torch.without_auxiliary(torch_bridge.read_checkpoint(source))
     file = read(converted)

@@ -16,6 +16,10 @@ objectives.
 Pictures: an objective is the mean over pictures, unless its docstring says otherwise, so a weight means the same for
 any number of pictures. `objective[i]` looks at picture i alone, `objective[[0, 2]]` at some of them, in this order.
 
+Errors: each constructor raises a TypeError for an argument of a wrong type and a ValueError for a wrong value. `check`,
+which `visualize` calls before it compiles, raises a ValueError for an unknown layer or a wrong shape, and an IndexError
+for a channel, position or picture that is out of range.
+
 Signs: most objectives are added. These are 0 or more and are *subtracted*, as in
 `channel("mixed4a", 97) - 0.25 * total_variation()`:
 

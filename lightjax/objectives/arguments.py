@@ -109,7 +109,11 @@ def _layer(layer, what: str) -> str:
 
 
 def _label(label, what: str):
-    return label if isinstance(label, str) and label.strip() else _checks.wholes(label, what)
+    if not isinstance(label, str):
+        return _checks.wholes(label, what)
+    if not label.strip():
+        raise ValueError(f"{what} must be the name of a class, or its index, got {label!r}")
+    return label
 
 
 def _position(position, what: str):

@@ -110,7 +110,10 @@ def check(objective: Objective, activations: Mapping[str, jax.ShapeDtypeStruct])
 
 
 class _Named(dict):
-    """Activations that know the nearest name of an unknown layer, also for functions that read them directly."""
+    """A dictionary whose error for an unknown layer names the nearest layer.
+
+    It also serves functions that index it directly.
+    """
 
     def __missing__(self, name: str):
         _checks.one_of(name, self, "layer")

@@ -84,7 +84,7 @@ def style(activations: Activations, layer: Layer, target: Numbers, *, reduce: Re
 
 
 def gram_matrix(activations: ArrayLike) -> Array:
-    """The mean products of channels, over positions, and over pictures if there are several.
+    """The mean product of each pair of channels over all positions and pictures.
 
     Args:
       activations: `[..., C]`.
@@ -151,7 +151,9 @@ def alignment(activations: Activations, layer: Layer, *, decay_ratio: Positive =
 def channel_interpolate(
     activations: Activations, layer1: Layer, channel1: Channel, layer2: Layer, channel2: Channel
 ) -> Array:
-    """From one channel to another over the pictures: the first picture excites the first one, the last the second.
+    """Interpolate between two channels over the pictures.
+
+    The first picture excites `channel1`, the last picture excites `channel2`, and those between excite both.
 
     Args:
       layer1: Name of an activation.

@@ -69,6 +69,9 @@ def direction_neuron(
         vector, take the mean over channels instead of the sum, and leave the length of the vector out of the cosine.
       similarity: "dot" or "cosine", as in `direction`.
 
+    Returns:
+      An objective: the mean over pictures at that position.
+
     References:
       Lucid; Carter et al., "Activation Atlas", Distill, 2019.
     """
@@ -102,6 +105,9 @@ def direction_channel(
       similarity: "dot" or "cosine", as in `direction`.
       rows: Rows of the map to compare with the pattern: a number or a list, such as range(3, 7); None for all.
       columns: Columns of the map.
+
+    Returns:
+      An objective: the mean over pictures and the chosen channels.
     """
     x = select.window(select.read(activations, layer), layer, rows, columns)
     maps, pattern = select.maps(x, layer, channel, pattern)
@@ -129,6 +135,9 @@ def tensor_direction(
       similarity: "dot" or "cosine", as in `direction`.
       rows: Rows of positions to compare with the target: a number or a list, such as range(3, 7); None for all.
       columns: Columns of positions.
+
+    Returns:
+      An objective: the mean over pictures and positions.
 
     References:
       Lucid.

@@ -40,8 +40,8 @@ def parse(text: str) -> Objective:
     The short terms are TorchLight's: `layer`, `layer:channel` and `layer:channel:position`. The channel may be a list
     ("97,143") or a range ("90-99", both ends included). The position counts along the rows. Names of layers may have
     dots and slashes. Terms may be indexed and combined by arithmetic, with spaces around `-` and `/`, and the functions
-    of this package may be called. `str(objective)` reads back, unless the objective depends on a function or on an
-    array that is too long to write out.
+    of this package may be called. `parse(str(objective))` returns the same objective, unless it holds a function or
+    more than 16 floats in one array.
 
     Example:
       >>> parse("mixed4a:97 - 0.5 * mixed4b:3")

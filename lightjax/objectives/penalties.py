@@ -115,7 +115,10 @@ def blur_input_each_step(activations: Activations, *, alpha: Flag = False) -> Ar
 def mean_alpha(activations: Activations) -> Array:
     """The mean opacity of the picture, from 0 to 1.
 
-    Subtract it, or multiply by the rest as Lucid does: `channel("mixed4d", 20) * (1 - mean_alpha())`.
+    Subtract it, or multiply by 1 minus it as Lucid does: `channel("mixed4d", 20) * (1 - mean_alpha())`.
+
+    Returns:
+      An objective, from 0 to 1: the mean over pictures and pixels.
 
     References:
       Mordvintsev et al., "Differentiable Image Parameterizations", Distill, 2018.

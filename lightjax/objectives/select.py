@@ -18,7 +18,7 @@ from lightjax import _checks
 Activations = Mapping[str, Array]
 
 IMAGE = "this image"
-"""What the errors about a picture of a batch call the batch."""
+"""The name of the batch in errors about a picture index."""
 
 
 def read(activations: Activations, layer: str) -> Array:
@@ -92,7 +92,7 @@ def check_range(index: Any, size: int, what: str, where: str, shape: tuple[int, 
 
 
 def take(x: Array, index: Any, axis: int, what: str, where: str) -> Array:
-    """Entries of an axis, which stays. A traced index out of range gives NaN.
+    """Entries along an axis; the axis is kept. A traced index out of range gives NaN.
 
     Raises:
       IndexError: If a concrete index is out of range.

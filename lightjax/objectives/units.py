@@ -70,6 +70,9 @@ def layer(
       columns: Columns to look at.
       reduce: Function to use instead of the mean over positions and channels, as in `channel`.
 
+    Returns:
+      An objective: the mean over pictures, positions and channels.
+
     References:
       TorchLight's objective of a layer, which looks at the first picture alone.
     """
@@ -78,12 +81,15 @@ def layer(
 
 @primitive
 def deepdream(activations: Activations, layer: Layer, *, rows: Rows = None, columns: Columns = None) -> Array:
-    """Mean square of a layer, `mean(F^2)`: it strengthens whatever the layer already sees.
+    """Mean square of a layer, `mean(F^2)`: it strengthens the activations that are already strong.
 
     Args:
       layer: Name of an activation.
       rows: Rows of positions to look at: a number or a list, such as range(3, 7); None for all.
       columns: Columns to look at.
+
+    Returns:
+      An objective, 0 or more: the mean over pictures, positions and channels.
 
     References:
       Mordvintsev et al., "Inceptionism: Going Deeper into Neural Networks", Google Research blog, 2015; Lucid.

@@ -58,13 +58,16 @@ def _sum_over_neighbors(x: Array, radius: int) -> Array:
 
 @jax.custom_vjp
 def gradient_of_length(images: Array, lengths: Array) -> Array:
-    """Return the images unchanged, and scale the gradient of each to a given Euclidean length.
+    """Normalize gradients: return the images unchanged, and scale the gradient of each to a given Euclidean length.
 
     A gradient of 0 stays 0.
 
     Args:
       images: `[N, H, W, C]`.
       lengths: Length of each gradient, `[N]`.
+
+    Returns:
+      The images, `[N, H, W, C]`.
     """
     return images
 

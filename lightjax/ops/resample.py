@@ -12,7 +12,7 @@ _MOST_TAPS = 5
 
 
 def resample(image: Array, beyond: Array, matrix: Array, size: tuple[int, int], stretch: float = math.inf) -> Array:
-    """Sample an image bilinearly at an affine map of a grid.
+    """Sample an image bilinearly at the points to which an affine map takes a grid.
 
     Only the image has a gradient. If the stretch of the map is bounded, each pixel gathers its gradient from the few
     samples near it, which is faster on CPU and always adds in the same order. Otherwise the samples scatter their

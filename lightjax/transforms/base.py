@@ -1,4 +1,4 @@
-"""What all transforms share: what a transform is, numbers that are drawn, and moves that are resampled once."""
+"""Common parts of all transforms: the protocol, random settings, and moves that share one resampling."""
 
 import dataclasses
 import functools
@@ -67,7 +67,7 @@ def numbers(given: Any, what: str, *, above: float | None = None, most: float | 
     given = _without_arrays(given)
     several = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str | bytes) else (given,)
     if not several:
-        raise ValueError(f"{what} must be at least one number, got {given!r}")
+        raise ValueError(f"{what} must contain at least one number, got {given!r}")
     return tuple(_checks.number(value, what, above=above, most=most) for value in several)
 
 
@@ -99,7 +99,7 @@ def draw(key: Array, stored: Choices) -> Array:
 
 
 def check_transform(given: Any) -> None:
-    """Refuse what cannot be called.
+    """Check that a transform is callable.
 
     Raises:
       TypeError: If it is not a function.
@@ -146,7 +146,7 @@ class Move:
         return True
 
     def gray(self) -> float | None:
-        """The gray beyond the edge, of this move and the next ones; None keeps the one before."""
+        """The gray outside of the image for this move and the following ones; None leaves the gray unchanged."""
         return None
 
     def __call__(self, key: Array, images: Array) -> Array:
@@ -156,7 +156,7 @@ class Move:
 
 @dataclasses.dataclass(frozen=True)
 class Compose:
-    """Transforms one after the other, the first first; neighboring moves are resampled once. `compose` makes one.
+    """Apply transforms in the given order; neighboring moves share one resampling. Built by `compose`.
 
     Args:
       transforms: Several transforms. The members of a `Compose` among them take its place.
@@ -190,7 +190,7 @@ class Compose:
 
 
 def compose(*transforms: Transform) -> Compose:
-    """Apply transforms one after the other, the first first; neighboring moves are resampled once.
+    """Apply transforms in the given order; neighboring moves share one resampling.
 
     Raises:
       TypeError: If one of them is not a function.

@@ -109,11 +109,12 @@ class Jitter(Move):
     Lucent and TorchLight shift, and keep the size: `compose(Pad(16), Jitter(32))` shifts by up to 16 either way.
 
     Args:
-      pixels: Number of rows and of columns to crop, at least 0; the shift is one of `pixels + 1` along each axis.
+      pixels: Number of rows and of columns to crop, at least 0; the offset along each axis is drawn from 0 to `pixels`,
+        all equally likely.
 
     Raises:
       TypeError: If it is not a whole number.
-      ValueError: If it is negative.
+      ValueError: If it is negative, or, in a call, if an image is too small.
     """
 
     pixels: int

@@ -106,7 +106,7 @@ class NormalizeGradient:
 
     Raises:
       TypeError: If they are not numbers.
-      ValueError: If one is not finite, or, in a call, if there is neither one nor one for each picture of the batch.
+      ValueError: If one is not finite, or, in a call, if the number of scales is neither 1 nor the number of pictures.
     """
 
     scales: float | Sequence[float] | np.ndarray = 1.0
@@ -131,7 +131,7 @@ class CollapseAlpha:
     parts that do not matter may be transparent.
 
     Args:
-      color: One background for all instead, a gray or (red, green, blue), in [0, 1].
+      color: A fixed background in place of random ones: a gray or (red, green, blue), in [0, 1].
       sd: Standard deviation of the waves of random backgrounds, greater than 0; larger has more contrast.
       decay: Power of the frequency by which they fall; larger is smoother.
 

@@ -21,10 +21,11 @@ and 2. Images that a scale above 1 makes larger than 248 pixels stay larger in L
 """
 
 TORCHLIGHT = compose(Pad(32, 0), Jitter(32), RandomScale(Between(0.95, 1.05)), RandomRotate(Between(-5, 5)), Jitter(32))
-"""The default set of TorchLight: black borders of 16 pixels, two shifts by up to 16 either way; the size stays.
+"""The default set of TorchLight: a black border of 32 pixels, and two crops of 32 rows and columns at random offsets.
 
-TorchLight takes the nearest pixel at each move, and crops the last 16 pixels at the top and on the left only, so that
-its network sees 240 pixels of 224, off the center; here it sees the middle.
+Each crop is a shift of up to 16 pixels either way, and the size stays. TorchLight takes the nearest pixel at each move,
+and crops the last 16 pixels at the top and on the left only, so that its network gets 240 x 240 pixels, off center, for
+a picture of 224 x 224; here the network gets the central 224 x 224.
 """
 
 LUCID_INVERSION = compose(

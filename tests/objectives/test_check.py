@@ -11,10 +11,8 @@ from tests.objectives.cases import SHAPES, STRUCTURE
 
 WHOLE = "must be a whole number or a list of them, got"
 REFUSED = [
-    *(
-        (lambda i=i: channel("conv", i), TypeError, f"channel {WHOLE} {i!r}")
-        for i in (1.5, [0, 1.5], [], None, "3", True)
-    ),
+    *((lambda i=i: channel("conv", i), TypeError, f"channel {WHOLE} {i!r}") for i in (1.5, [0, 1.5], None, "3", True)),
+    (lambda: channel("conv", []), ValueError, "channel must contain at least one number, got []"),
     (lambda: neuron("conv", [None]), TypeError, f"channel {WHOLE} [None]"),
     (lambda: neuron("conv", 1, 0.5), TypeError, f"position {WHOLE} 0.5"),
     (lambda: neuron("conv", 1, (0.5, 1)), TypeError, f"row {WHOLE} 0.5"),
@@ -22,14 +20,16 @@ REFUSED = [
     (lambda: neuron("conv", 1, (1,)), ValueError, "position must be (row, column) or one number that counts along the"),
     (lambda: neuron("conv", 1, (1, 2, 3)), ValueError, "rows, got (1, 2, 3)"),
     (lambda: neuron("conv", 1, ()), ValueError, "rows, got ()"),
-    (lambda: layer("conv", rows=[]), TypeError, f"rows {WHOLE} []"),
+    (lambda: layer("conv", rows=[]), ValueError, "rows must contain at least one number, got []"),
     (lambda: o.direction("conv", [1, 2], columns=0.5), TypeError, f"columns {WHOLE} 0.5"),
     (lambda: channel(97, 1), TypeError, "layer must be a string such as 'mixed4a', got 97"),
     (lambda: channel("", 1), ValueError, "layer must be the name of an activation, got ''"),
-    (lambda: class_logit(" "), TypeError, f"label {WHOLE} ' '"),
+    (lambda: class_logit(" "), ValueError, "label must be the name of a class, or its index, got ' '"),
+    (lambda: class_logit(0.5), TypeError, f"label {WHOLE} 0.5"),
     (lambda: objective(97), TypeError, "fn must be a function of the activations, got 97"),
     (lambda: o.direction("conv", "ab"), TypeError, "vector must be a number or an array of numbers, got 'ab'"),
     (lambda: o.direction("conv", [[1], [1, 2]]), TypeError, "vector must be a number or an array of numbers"),
+    (lambda: o.direction("conv", []), ValueError, "vector must contain at least one number, got []"),
     (lambda: o.direction("conv", [1, np.nan]), ValueError, "vector must be finite, got nan"),
     (lambda: o.direction("conv", [1, 2], power=-1), ValueError, "power must be at least 0, got -1"),
     (lambda: o.direction("conv", [1, 2], power="2"), TypeError, "power must be a number"),

@@ -70,7 +70,7 @@ def test_every_class_of_imagenet_but_the_cranes_is_found_by_all_its_names_togeth
     names = labels.imagenet("bvlc_googlenet")
     assert len({name.casefold() for name in names}) == 999
     for index in range(3, 1000, 20):
-        assert labels.find(names[index].upper(), names) == index
-    assert names[labels.find("harp", names)] == "harp"  # and not the harmonica, which is also a mouth harp
+        assert labels.class_index(names[index].upper(), names) == index
+    assert names[labels.class_index("harp", names)] == "harp"  # and not the harmonica, which is also a mouth harp
     with pytest.raises(ValueError, match=r"several classes are called 'crane'.* 134 \(crane\) or 517 \(crane\)"):
-        labels.find("crane", names)  # a bird and a machine
+        labels.class_index("crane", names)  # a bird and a machine

@@ -122,11 +122,16 @@ def test_the_error_for_a_single_picture_says_how_to_have_two():
 
 
 @pytest.mark.parametrize(
-    "pictures", [slice(0, 2), (0, 1), 1.5, [], None, "0", True, [0, 1.5], [[0], [1, 2]], ...], ids=repr
+    "pictures", [slice(0, 2), (0, 1), 1.5, None, "0", True, [0, 1.5], [[0], [1, 2]], ...], ids=repr
 )
 def test_an_index_of_another_kind_is_a_type_error(pictures):
     with pytest.raises(TypeError, match="picture must be a whole number or a list of them, got "):
         UP[pictures]
+
+
+def test_an_index_of_no_pictures_is_a_value_error():
+    with pytest.raises(ValueError, match=r"picture must contain at least one number, got \[\]"):
+        UP[[]]
 
 
 def test_objectives_are_not_iterable():

@@ -91,7 +91,9 @@ NAMED = [
 ]
 
 
-@pytest.mark.parametrize("again", [lambda x: pickle.loads(pickle.dumps(x)), copy.deepcopy, copy.copy], ids=str)
+@pytest.mark.parametrize(
+    "again", [lambda x: pickle.loads(pickle.dumps(x)), copy.deepcopy, copy.copy], ids=["pickle", "deepcopy", "copy"]
+)
 def test_copies_of_objectives_have_the_same_structure_and_values(again):
     made = [one for one, _ in CASES.values()] + NAMED
     copies = again(made)

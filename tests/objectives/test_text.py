@@ -118,7 +118,7 @@ NO_OBJECTIVE = [
     ("2.0 ** 10000 * conv:3", "cannot read"),
     ("channel('conv')", "channel(): missing a required argument: 'channel'"),
     ("channel(conv, 3)", "layer must be a string"),
-    ("channel('conv', [])", "channel must be a whole number"),
+    ("channel('conv', [])", "channel must contain at least one number, got []"),
     ("channel('conv', 1.5)", "channel must be a whole number"),
     ("channel('conv', True)", "channel must be a whole number"),
     ("channel('conv', None)", "channel must be a whole number"),
