@@ -219,12 +219,11 @@ def gallery(
     except KeyboardInterrupt:
         print("lightjax: interrupted; the same command continues from here", file=sys.stderr)
         return 130
-    if made.failed:
-        names = f"{len(made.failed)} pictures show the last good state, because their objective stopped being finite"
-        print(f"lightjax: note: {names}: {', '.join(made.failed)}", file=sys.stderr)
-    if made.unresponsive:
-        names = f"{len(made.unresponsive)} pictures never changed, because their gradient is 0"
-        print(f"lightjax: note: {names}: {', '.join(made.unresponsive)}", file=sys.stderr)
+    reasons = {"show the last good state, because their objective stopped being finite": made.failed}
+    reasons |= {"never changed, because their gradient is 0": made.unresponsive}
+    for reason, files in reasons.items():
+        if files:
+            print(f"lightjax: note: {len(files)} pictures {reason}: {', '.join(files)}", file=sys.stderr)
     if made.missing:
         print(f"lightjax: note: {made.missing} pictures are missing; the same command makes them", file=sys.stderr)
     pictures = f"{made.pictures - made.missing} of {made.pictures}" if made.missing else f"{made.pictures}"
