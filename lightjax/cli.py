@@ -219,9 +219,8 @@ def gallery(
     except KeyboardInterrupt:
         print("lightjax: interrupted; the same command continues from here", file=sys.stderr)
         return 130
-    reasons = {"show the last good state, because their objective stopped being finite": made.failed}
-    reasons |= {"never changed, because their gradient is 0": made.unresponsive}
-    for reason, files in reasons.items():
+    last_good = "show the last good state, because their objective stopped being finite"
+    for reason, files in ((last_good, made.failed), ("never changed, because their gradient is 0", made.unresponsive)):
         if files:
             print(f"lightjax: note: {len(files)} pictures {reason}: {', '.join(files)}", file=sys.stderr)
     if made.missing:
