@@ -31,8 +31,9 @@ def pytest_configure(config):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
-QUICK = {"classes", "check", "formulas", "operators", "pictures", "primitive", "text", "units", "contracts", "images"}
-QUICK |= {"names", "recipe", "cli", "examples", "statistics", "inception"}
+QUICK = {"arithmetic", "check", "classes", "formulas", "pictures", "precision", "primitive", "text", "units"}
+QUICK |= {"batching", "cli", "contracts", "examples", "images", "inception", "names", "notebook", "optimize", "page"}
+QUICK |= {"recipe", "statistics", "transforms"}
 """Files of tests that compile much and compute little, and that are not about bits or speed."""
 
 
