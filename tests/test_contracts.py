@@ -156,5 +156,5 @@ def test_layers_that_look_like_channels_first_are_pointed_out():
 
     with pytest.warns(UserWarning, match=r"'a' is \[2, 3, 8, 8\], which looks like channels first"):
         shapes = activation_shapes(model, IMAGE, None, None)
-    with pytest.raises(IndexError, match=r"channel 30 is out of range: a has 8 channels .* it is \[2, 3, 8, 8\]"):
+    with pytest.raises(IndexError, match=r"a has 8 channels .*; the activations of a are \[2, 3, 8, 8\]"):
         objectives.check(channel("a", 30), shapes)

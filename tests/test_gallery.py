@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -93,7 +94,7 @@ def whole(tmp_path_factory) -> Path:
         "progress": False,
     }
     made = gallery.render(folder, ["conv2d0"], **settings)
-    assert made == gallery.Gallery(folder, "bvlc_googlenet", 10, 10, [], 0)
+    assert made == gallery.Gallery(folder, "bvlc_googlenet", 10, 10, [], [], 0)
     return folder
 
 
@@ -217,6 +218,18 @@ def test_a_picture_that_fails_is_kept_and_told(tmp_path, monkeypatch, capsys):
     assert "conv2d0/0003.png" in errors
     assert read_settings(tmp_path / "g/conv2d0/0003.png")["outcome"] == {"failed": 1}
     assert "outcome" not in read_settings(tmp_path / "g/conv2d0/0000.png")
+
+
+def test_a_channel_without_a_gradient_is_told_and_labeled(tmp_path):
+    def model(images):
+        return {"units": jnp.stack([images.mean(-1), jax.nn.relu(images.mean(-1) - 10)], axis=-1)}
+
+    made = gallery.render(tmp_path, ["units"], steps=2, size=8, model=model, transform=None, progress=False)
+    assert made.unresponsive == ["units/0001.png"]
+    on, off = page.entries(tmp_path, manifests.read(tmp_path), {})
+    assert "label" not in on
+    assert off["label"] == "never responded"
+    assert "never responded" in (tmp_path / "index.html").read_text()
 
 
 def flat(activations, channel):

@@ -103,19 +103,36 @@ def check(objective: Objective, activations: Mapping[str, jax.ShapeDtypeStruct])
       ValueError: If it names an unknown layer, or does not return one real number.
       IndexError: If a channel, position or picture is out of range.
     """
-    value = jax.eval_shape(lambda a: objective(_Named(a)), dict(activations))
-    jax.eval_shape(lambda o, a: o(_Named(a)), objective, dict(activations))  # as it will be compiled: all leaves traced
+    last: list[str] = []
+    named = lambda a: _Named(a, last)
+    try:
+        value = jax.eval_shape(lambda a: objective(named(a)), dict(activations))
+        jax.eval_shape(lambda o, a: o(named(a)), objective, dict(activations))  # as it is compiled: all leaves traced
+    except IndexError as error:
+        if not last or str(error).startswith("picture"):
+            raise
+        shape = list(activations[last[-1]].shape)
+        raise IndexError(f"{error}; the activations of {last[-1]} are {shape}") from None
     if not isinstance(value, jax.ShapeDtypeStruct) or value.shape or not jnp.issubdtype(value.dtype, jnp.floating):
         raise ValueError(f"an objective must return one real number, but {objective!r} returns {value!r}")
 
 
 class _Named(dict):
-    """A dictionary whose error for an unknown layer names the nearest layer.
+    """A dictionary whose error for an unknown layer names the nearest layer. It also serves functions that index it.
 
-    It also serves functions that index it directly.
+    It notes each layer that is read in `last`, so that errors can show its shape.
     """
 
+    def __init__(self, activations: Mapping[str, Any], last: list[str]):
+        super().__init__(activations)
+        self._last = last
+
+    def __getitem__(self, name: str):
+        self._last.append(name)
+        return super().__getitem__(name)
+
     def __missing__(self, name: str):
+        self._last.pop()
         _checks.one_of(name, self, "layer")
 
 

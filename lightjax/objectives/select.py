@@ -75,8 +75,8 @@ def opacity(activations: Activations) -> Array:
 # Parts of a layer.
 
 
-def check_range(index: Any, size: int, what: str, where: str, shape: tuple[int, ...] = ()) -> None:
-    """Check concrete indices of an axis; errors show the shape of the whole array, if it is given.
+def check_range(index: Any, size: int, what: str, where: str) -> None:
+    """Check concrete indices of an axis.
 
     Raises:
       IndexError: If one is out of range.
@@ -87,7 +87,6 @@ def check_range(index: Any, size: int, what: str, where: str, shape: tuple[int, 
         known = "(index 0)" if size == 1 else f"(0 to {size - 1})"
         names = what if size == 1 else f"{what}{'es' if what.endswith('s') else 's'}"
         more = f"; use batch={wrong[0] + 1} or more" if where == IMAGE and wrong[0] > 0 else ""
-        more += f"; it is {list(shape)}" if shape and where != IMAGE else ""
         raise IndexError(f"{what} {wrong[0]} is out of range: {where} has {size} {names} {known}{more}")
 
 
@@ -99,7 +98,7 @@ def take(x: Array, index: Any, axis: int, what: str, where: str) -> Array:
     """
     size = x.shape[axis]
     if not isinstance(index, Tracer):
-        check_range(index, size, what, where, x.shape)
+        check_range(index, size, what, where)
     index = jnp.ravel(index)
     beyond = jnp.where(index < 0, size, index)  # JAX would count negative ones from the end
     return jnp.take(x, beyond, axis=axis, mode="fill", fill_value=jnp.nan)

@@ -1,5 +1,7 @@
 """Errors: arguments that are refused when an objective is built, and the check against the shapes of activations."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -108,7 +110,7 @@ def test_check_refuses_an_index_out_of_range_and_names_the_range(make, words, si
     for index in (size, 10_000, -1):
         with pytest.raises(IndexError) as error:
             check(make(index), STRUCTURE)
-        assert str(error.value) == words.format(index)
+        assert re.sub(r"; the activations of .* are \[.*\]$", "", str(error.value)) == words.format(index)
 
 
 @pytest.mark.parametrize("position", [np.array([3, 2]), ((3, 2), (1, 1)), ([1, 2], 0)])
@@ -129,7 +131,7 @@ def test_check_refuses_activations_of_another_form(shape, told):
 @pytest.mark.parametrize(
     ("made", "words"),
     [
-        (neuron("dense", 0), "dense has no positions: choose one of its units with channel('dense', channel)"),
+        (neuron("dense", 0), "dense has no positions, its activations are [3, 6]: choose"),
         (o.direction("conv", [1.0, 2.0]), "vector for conv must have 7 numbers, one for each channel, got [2]"),
         (o.direction_neuron("conv", 1.0), "vector for conv must have 7 numbers, one for each channel, got one number"),
         (o.direction_channel("conv", 0, [1.0]), "pattern for conv must have one number for each position, [h, w], got"),
