@@ -33,13 +33,7 @@ JOBS = P("jobs")
 class Setup(NamedTuple):
     """Everything that a step depends on, except its objective and its key. Arrays are data, the rest is structure.
 
-    Attributes:
-      model: The network.
-      image: The parameterization of the picture.
-      transform: The random transform applied in each step, or None.
-      optimizer: An optax optimizer. Build it once: a new one compiles anew.
-      relu: Gradient rule of the rectifiers (see `ops.rectifier`); None for a network that has its own.
-      views: Draws of the transform in each step, over which the objective is averaged.
+    The fields are those of `Recipe`, with an optax optimizer. Build an optimizer once: a new one compiles anew.
     """
 
     model: Model

@@ -45,6 +45,11 @@ class Settings(SharedSettings, total=False):
     seed: int
 
 
+def settings_in(arguments: Mapping[str, Any]) -> Any:
+    """The settings among the arguments of a function: `Recipe.of(objective, **settings_in(locals()))`."""
+    return {name: arguments[name] for name in Settings.__annotations__}
+
+
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Recipe:
     """All settings of a render. `Recipe.of` checks and completes them; `render` makes the picture.
@@ -94,17 +99,11 @@ class Recipe:
             raise TypeError(f"unknown setting {unknown[0]!r}; {_checks.hint(unknown[0], Settings.__annotations__)}")
         goal = None if objective is None else objectives.as_objective(objective)
         steps = _checks.whole(settings.get("steps", 2048), "steps", least=0)
-        views = _checks.whole(settings.get("views", 1), "views", least=1)
-        seed = _checks.whole(settings.get("seed", 0), "seed", least=0, most=2**32 - 1)
-        snapshots = numbers_of_steps(settings.get("snapshots", ()), steps, "snapshots")
-        optimizer = _optimizer(settings.get("optimizer", 0.05))
-        transform = settings.get("transform", transforms.DEFAULT)
-        if views > 1 and transform is None:
-            raise ValueError(f"{views} views of a picture are all the same without a transform; use views=1")
         image, size = settings.get("image"), settings.get("size")
         if image is not None and size is not None:
             raise ValueError("size must be None if image is given: set the size of the image")
         image = images.image(224 if size is None else size) if image is None else image
+        transform = settings.get("transform", transforms.DEFAULT)
         model = settings.get("model")
         if model is None or isinstance(model, str | os.PathLike):
             model = networks.load_model(*() if model is None else (model,))
@@ -113,21 +112,22 @@ class Recipe:
             relu = "torchlight"
         shapes = activation_shapes(model, image, transform, relu)
         start = settings.get("start")
-        start = None if start is None else images.check_start(image, start, shapes["input"].shape)
         recipe = cls(
             objective=goal,
             steps=steps,
             model=model,
             image=image,
             transform=transform,
-            optimizer=optimizer,
+            optimizer=_optimizer(settings.get("optimizer", 0.05)),
             relu=relu,
-            views=views,
-            start=start,
-            snapshots=snapshots,
-            seed=seed,
+            views=_checks.whole(settings.get("views", 1), "views", least=1),
+            start=None if start is None else images.check_start(image, start, shapes["input"].shape),
+            snapshots=numbers_of_steps(settings.get("snapshots", ()), steps, "snapshots"),
+            seed=_checks.whole(settings.get("seed", 0), "seed", least=0, most=2**32 - 1),
             shapes=shapes,
         )
+        if recipe.views > 1 and transform is None:
+            raise ValueError(f"{recipe.views} views of a picture are all the same without a transform; use views=1")
         if goal is not None:
             recipe.check(goal)
         return recipe
@@ -144,7 +144,8 @@ class Recipe:
     def setup(self) -> Setup:
         """What each step depends on."""
         optimizer = self.optimizer if isinstance(self.optimizer, optax.GradientTransformation) else adam(self.optimizer)
-        return Setup(self.model, self.image, self.transform, optimizer, self.relu, self.views)
+        fields: Any = {name: getattr(self, name) for name in Setup._fields} | {"optimizer": optimizer}
+        return Setup(**fields)
 
     def describe(self) -> dict[str, Any]:
         """The recipe as plain JSON, which PNG files and the manifests of galleries hold and `read` reads.
@@ -203,8 +204,8 @@ class Recipe:
         size = changes.pop("size", None)
         given: dict[str, Any] = dict(changes)
         foreign = []
-        for name in ("image", "transform", "optimizer"):
-            if name not in given:
+        for name in known:
+            if name not in (*given, "model", "start", "snapshots"):
                 try:
                     given[name] = _from_json(known[name])
                 except (ValueError, TypeError):
@@ -235,10 +236,8 @@ class Recipe:
             given["image"] = dataclasses.replace(given["image"], height=height, width=width)
         if batch is not None:
             given["image"] = dataclasses.replace(given["image"], batch=_checks.whole(batch, "batch", least=1))
-        given["snapshots"] = given.get(
-            "snapshots", [s for s in known["snapshots"] if s <= given.get("steps", known["steps"])]
-        )
-        return cls.of(objective, **({name: known[name] for name in ("steps", "relu", "views", "seed")} | given))
+        given.setdefault("snapshots", [s for s in known["snapshots"] if s <= given["steps"]])
+        return cls.of(objective, **given)
 
 
 def _to_json(value: Any) -> Any:

@@ -12,7 +12,7 @@ from lightjax._structure import Model
 from lightjax.images import Image, Size
 from lightjax.objectives import Objective
 from lightjax.progress import Pacer, bar
-from lightjax.recipe import Recipe, SharedSettings, numbers_of_steps
+from lightjax.recipe import Recipe, SharedSettings, numbers_of_steps, settings_in
 from lightjax.result import NonFiniteError, Result, no_response
 from lightjax.transforms import Transform
 
@@ -85,20 +85,7 @@ def visualize(
         optax.chain(a, lj.optimize.clamp_params(-2, 2))           # parameters between -2 and 2
         optax.lbfgs()                                             # with a line search, best with transform=None
     """
-    recipe = Recipe.of(
-        objectives.as_objective(objective),
-        steps=steps,
-        model=model,
-        image=image,
-        transform=transform,
-        optimizer=optimizer,
-        relu=relu,
-        views=views,
-        start=start,
-        snapshots=snapshots,
-        seed=seed,
-        size=size,
-    )
+    recipe = Recipe.of(objectives.as_objective(objective), **settings_in(locals()))
     return render(recipe, callback=callback, every=every, progress=progress)
 
 
