@@ -31,6 +31,17 @@ def pytest_configure(config):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
+SLOW = {"batching", "gallery", "names", "notebooks", "operations", "page", "parity", "readme"}
+"""Files whose tests are all slow: they compile whole networks or start processes, or share what others set up."""
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the tests of slow files, so that `-m "not slow"` takes about two minutes."""
+    for item in items:
+        if item.module.__name__.rpartition(".")[2].removeprefix("test_") in SLOW:
+            item.add_marker(pytest.mark.slow)
+
+
 QUICK = {"arithmetic", "check", "classes", "formulas", "pictures", "precision", "primitive", "text", "units"}
 QUICK |= {"batching", "cli", "contracts", "examples", "images", "inception", "names", "notebook", "optimize", "page"}
 QUICK |= {"recipe", "statistics", "transforms"}

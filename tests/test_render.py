@@ -475,6 +475,7 @@ def test_a_picture_of_another_program_has_no_settings(tmp_path):
         read_settings(tmp_path / "y.png")
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_same_bytes():
     code = """
         import hashlib, jax, jax.numpy as jnp, lightjax as lj
@@ -490,6 +491,7 @@ def test_two_processes_make_the_same_bytes():
 # The real network
 
 
+@pytest.mark.slow
 def test_a_dead_channel_of_googlenet_comes_alive(googlenet):
     settings = {"model": googlenet, "size": 112, "steps": 40, "progress": False, "snapshots": (0,)}
     with pytest.warns(UserWarning, match="did not change"):
