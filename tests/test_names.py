@@ -352,6 +352,7 @@ def check_kind(made, names):
         assert isinstance(made, str | bytes | bool | tuple) or made is None
 
 
+@pytest.mark.filterwarnings("ignore:the picture of")  # that no step changes, with few steps of a tiny network
 @pytest.mark.parametrize("text", RENDERS)
 def test_every_render_gives_pictures(text, names):
     with row(text):
