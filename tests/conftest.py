@@ -31,7 +31,19 @@ def pytest_configure(config):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
-SLOW = {"batching", "gallery", "names", "notebooks", "operations", "page", "parity", "readme"}
+SLOW = {
+    "batching",
+    "cli",
+    "gallery",
+    "names",
+    "notebooks",
+    "operations",
+    "page",
+    "parity",
+    "readme",
+    "transforms",
+    "weights",
+}
 """Files whose tests are all slow: they compile whole networks or start processes, or share what others set up."""
 
 
