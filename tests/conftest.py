@@ -48,7 +48,7 @@ SLOW = {
 
 
 def pytest_collection_modifyitems(items):
-    """Mark the tests of slow files, so that `-m "not slow"` takes about two minutes."""
+    """Mark the tests of slow files, so that `-m "not slow"` takes less than three minutes."""
     for item in items:
         if item.module.__name__.rpartition(".")[2].removeprefix("test_") in SLOW:
             item.add_marker(pytest.mark.slow)
