@@ -177,7 +177,7 @@ class Jobs:
         self._recipe, self._setup, self._goals, self._seeds, self._mesh = recipe, setup, goals, seeds, mesh
         self._state, self._objective, self._keys = start(recipe, setup, goals, seeds, chunk, mesh)
         self._kept: list[dict[int, np.ndarray]] = [{} for _ in goals]
-        self._first = self._state.params
+        self._first, self._settings = self._state.params, recipe.describe()
         self.values = np.zeros((chunk or 1, 0), np.float32)
         first = self._decode(self._state.params)
         if not (first.min() >= 0 and first.max() <= 1):
@@ -221,14 +221,13 @@ class Jobs:
             pictures = np.where(spoiled[:, None, None, None, None], before, pictures)
         before, after = (list(map(self._each, jax.tree.leaves(params))) for params in (self._first, self._state.params))
         still = [all((a[i] == b[i]).all() for a, b in zip(before, after, strict=True)) for i in range(len(self._goals))]
-        shared = self._recipe.describe()
         results = []
         for i, (goal, seed, kept) in enumerate(zip(self._goals, self._seeds, self._kept, strict=True)):
             steps = int(made[i])
             failed = steps if spoiled[i] else None if finite[i] else steps + 1
             ends = {"interrupted": interrupted and failed is None, "stopped": stopped and failed is None}
             ends["unresponsive"] = still[i] and steps > 0 and failed is None
-            settings = shared | {"objective": repr(goal), "seed": seed}
+            settings = self._settings | {"objective": repr(goal), "seed": seed}
             settings |= {"steps": steps, "snapshots": list(kept)} if so_far else {}
             results.append(Result(pictures[i], dict(kept), self.values[i, :steps], settings, **ends, failed=failed))
         return results

@@ -99,10 +99,7 @@ class Recipe:
             raise TypeError(f"unknown setting {unknown[0]!r}; {_checks.hint(unknown[0], Settings.__annotations__)}")
         goal = None if objective is None else objectives.as_objective(objective)
         steps = _checks.whole(settings.get("steps", 2048), "steps", least=0)
-        image, size = settings.get("image"), settings.get("size")
-        if image is not None and size is not None:
-            raise ValueError("size must be None if image is given: set the size of the image")
-        image = images.image(224 if size is None else size) if image is None else image
+        image = chosen_image(settings.get("image"), settings.get("size"))
         transform = settings.get("transform", transforms.DEFAULT)
         model = settings.get("model")
         if model is None or isinstance(model, str | os.PathLike):
@@ -203,26 +200,26 @@ class Recipe:
         }
         size = changes.pop("size", None)
         given: dict[str, Any] = dict(changes)
-        foreign = []
+        foreign = {}
         for name in known:
             if name not in (*given, "model", "start", "snapshots"):
                 try:
                     given[name] = _from_json(known[name])
                 except (ValueError, TypeError):
                     written = known[name]
-                    foreign.append(f"{name}={written.get('python', written) if isinstance(written, dict) else written}")
-        text = settings["objective"]
+                    foreign[name] = written.get("python", written) if isinstance(written, dict) else written
         if objective is None:
             try:
-                objective = objectives.parse(text)
+                objective = objectives.parse(settings["objective"])
             except ValueError:
-                foreign.append(f"objective={text}")
+                foreign["objective"] = settings["objective"]
         if "model" not in given and "@" not in known["model"]:
-            foreign.append(f"model={known['model']}")
+            foreign["model"] = known["model"]
         if foreign:
+            told = ", ".join(f"{name}={text}" for name, text in foreign.items())
+            wanted = ", ".join(f"{name}=..." for name in foreign)
             raise ValueError(
-                f"{file} was made from Python with {', '.join(foreign)}, which a file cannot hold; give "
-                f"{', '.join(f'{name}=...' for name in (text.partition('=')[0] for text in foreign))} in Python"
+                f"{file} was made from Python with {told}, which a file cannot hold; give {wanted} in Python"
             )
         if known["start"] is not None and "start" not in given:
             raise ValueError(f"{file} was made from another picture; give it again as start")
@@ -290,6 +287,17 @@ def _kind(name: str) -> type | None:
 def adam(learning_rate: float) -> optax.GradientTransformation:
     """Adam at a learning rate: the same object each time, so that renders share a compilation."""
     return optax.adam(learning_rate)
+
+
+def chosen_image(image: Image | None, size: Size | None) -> Image:
+    """The given image, or the default image of a size (by default 224 pixels).
+
+    Raises:
+      ValueError: If both are given.
+    """
+    if image is not None and size is not None:
+        raise ValueError("size must be None if image is given: set the size of the image")
+    return images.image(224 if size is None else size) if image is None else image
 
 
 def _optimizer(given: Any) -> optax.GradientTransformation | float:

@@ -26,7 +26,7 @@ import filelock
 import jax
 import numpy as np
 
-from lightjax import _checks, _files, batching, images, networks, objectives
+from lightjax import _checks, _files, batching, networks, objectives
 from lightjax._structure import Model
 from lightjax.analysis import examples as dataset_examples
 from lightjax.gallery import manifest as manifests
@@ -36,7 +36,7 @@ from lightjax.objectives import Objective
 from lightjax.optimize import Setup
 from lightjax.pictures import save
 from lightjax.progress import bar
-from lightjax.recipe import Recipe, Settings
+from lightjax.recipe import Recipe, Settings, chosen_image
 from lightjax.result import Result
 
 CURVE = 64
@@ -130,10 +130,7 @@ def render(
     given = settings.pop("model", None)
     name = networks.DEFAULT if given is None else os.fspath(given) if isinstance(given, str | os.PathLike) else None
     model: Any = given if name is None else networks.load_model(name)
-    image, size = settings.pop("image", None), settings.pop("size", None)
-    if image is not None and size is not None:
-        raise ValueError("size must be None if image is given: set the size of the image")
-    image: Any = images.image(224 if size is None else size) if image is None else image
+    image: Any = chosen_image(settings.pop("image", None), settings.pop("size", None))
     rest: Any = {"steps": 512, **settings}
     of_kind = {kind: dataclasses.replace(image, batch=diverse) if kind == "diverse" else image for kind in kinds}
     recipes = {kind: Recipe.of(None, model=model, image=of_kind[kind], **rest) for kind in kinds}
