@@ -1,0 +1,58 @@
+"""The command line: `lightjax render`, `gallery`, `layers`, `convert` and `statistics`.
+
+Typer reads the arguments. Errors are one line on standard error and exit code 2.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import typer
+
+from lightjax.cli import gallery, networks, render, statistics
+
+app = typer.Typer(
+    name="lightjax",
+    help="Feature visualization: pictures of what a neural network has learned.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command(epilog=render.EPILOG)(render.render)
+app.command(epilog=gallery.EPILOG)(gallery.gallery)
+app.command(epilog=networks.LAYERS_EPILOG)(networks.layers)
+app.command(epilog=networks.CONVERT_EPILOG)(networks.convert)
+app.command(epilog=statistics.EPILOG)(statistics.statistics)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command and exit: with 0, with 2 after an error, with 130 after Ctrl-C."""
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(
+            list(sys.argv[1:] if arguments is None else arguments) or ["--help"],
+            prog_name="lightjax",
+            standalone_mode=False,
+        )
+    except (KeyboardInterrupt, typer.Abort):
+        print("lightjax: interrupted", file=sys.stderr)
+        code = 130
+    except Exception as error:
+        message = _message(error)
+        if message is None:
+            raise
+        print(f"lightjax: error: {message}", file=sys.stderr)
+        code = 2
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _message(error: Exception) -> str | None:
+    """The message of an error that the user can correct; None for an error of lightjax itself."""
+    from lightjax import WeightsError
+
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if hasattr(error, "format_message"):  # Typer's own
+        return " ".join(error.format_message().split())  # type: ignore[attr-defined]
+    known = (ValueError, TypeError, IndexError, ImportError, OSError, ArithmeticError, WeightsError)
+    return " ".join(str(error).split()) if isinstance(error, known) else None
