@@ -3,6 +3,7 @@
 import csv
 import difflib
 import functools
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,6 +33,22 @@ def imagenet(architecture: str) -> tuple[str, ...]:
     for row in rows:
         names[int(row["inception5h"])] = row["names"]
     return tuple(names)
+
+
+def read(path: str | os.PathLike) -> tuple[str, ...]:
+    """Read names of classes from a text file in UTF-8, one in each line. An empty line is a logit without a class.
+
+    Raises:
+      ValueError: If it is not such a file.
+      OSError: If it cannot be read.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
+    except UnicodeDecodeError:
+        raise ValueError(f"the file of class names must be text in UTF-8, {path} is none") from None
+    if lines == [""]:
+        raise ValueError(f"the file of class names must have one name in each line, {path} is empty")
+    return tuple(" ".join(line.split()) for line in lines)
 
 
 def class_index(name: str, class_names: Sequence[str]) -> int:

@@ -255,7 +255,7 @@ def test_activations_come_in_the_order_of_the_table_and_begin_with_the_images():
 
 def test_network_without_a_classifier_ends_at_the_pooled_features():
     headless = dataclasses.replace(INCEPTION5H, classes=0)
-    assert architectures.without_classifier(INCEPTION5H) == headless
+    assert architectures.with_classes(INCEPTION5H, 0) == headless
     assert [name for name in table(INCEPTION5H) if name not in table(headless)] == list(HEAD)
     assert shapes(headless, 64, 64).keys() == table(headless).keys()
     assert not [name for name in architectures.parameter_shapes(headless) if name.startswith("softmax2")]

@@ -37,32 +37,44 @@ def layers(
 CONVERT_EPILOG = (
     "Examples:\n\n"
     "  lightjax convert inception5h.pth -o inception5h.safetensors\n\n"
-    "  lightjax convert bvlc_googlenet.pth --half --verify"
+    "  lightjax convert bvlc_googlenet.pth --half --verify\n\n"
+    "  lightjax convert finetuned.ckpt --classes birds.txt"
 )
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(help="PyTorch state dict (.pth).", metavar="SRC", show_default=False)],
+    source: Annotated[
+        Path, typer.Argument(help="PyTorch checkpoint, or .safetensors.", metavar="SRC", show_default=False)
+    ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Weights file to write. [default: SRC with .safetensors]")
     ] = None,
+    classes: Annotated[
+        Path | None, typer.Option(help="Text file with the names of the classes, one in each line.")
+    ] = None,
     half: Annotated[bool, typer.Option("--half", help="Round to float16, which halves the file.")] = False,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Export the result again and compare it bit for bit with SRC.")
+        bool, typer.Option("--verify", help="Export the result again and compare it bit for bit with SRC, in float32.")
     ] = False,
 ) -> None:
     """Convert PyTorch weights of InceptionV1 into a lightjax weights file."""
-    from lightjax.networks import weights
+    from lightjax import labels
+    from lightjax.networks import tensor_files, weights
 
-    output = output or source.with_suffix(".safetensors")
-    architecture, skipped = weights.convert(source, output, half=half)
+    names = labels.read(classes) if classes else ()
+    output = output or source.with_suffix(
+        ".lightjax.safetensors" if source.suffix == ".safetensors" else ".safetensors"
+    )
+    architecture, skipped, notes = weights.convert(source, output, half=half, class_names=names)
     try:
         count = weights.verify(source, output) if verify else 0
     except Exception:
         output.unlink()
         raise
     print(f"{output}: {architecture.name}, {architecture.classes or 'no'} classes" + ", float16 weights" * half)
+    for note in notes:
+        print(note)
     if skipped:
-        print(f"left out {len(skipped)} tensors of auxiliary classifiers: {', '.join(skipped)}")
+        print(f"left out {len(skipped)} tensors of auxiliary classifiers: {tensor_files.listed(skipped)}")
     if verify:
         print(f"verified: all {count} tensors come back bit for bit" + ", rounded to float16" * half)

@@ -121,9 +121,9 @@ DEFAULT = BVLC_GOOGLENET.name
 """The network of `visualize` unless another is given; it comes with lightjax."""
 
 
-def without_classifier(architecture: Architecture) -> Architecture:
-    """The same network without its classifier: its last layer is "avgpool0"."""
-    return dataclasses.replace(architecture, classes=0)
+def with_classes(architecture: Architecture, classes: int) -> Architecture:
+    """The same network with so many classes. With 0 it has no classifier, and its last layer is "avgpool0"."""
+    return dataclasses.replace(architecture, classes=classes)
 
 
 class Node(NamedTuple):

@@ -16,6 +16,7 @@ from jax.typing import DTypeLike
 from lightjax import ops
 from lightjax._structure import Note
 from lightjax.networks.architectures import Architecture, Layer, Node, graph, layers, parameter_shapes
+from lightjax.networks.tensor_files import listed
 
 
 class Affine(nnx.Module):
@@ -77,7 +78,7 @@ class InceptionV1(nnx.Module):
             if name in parameters and tuple(parameters[name].shape) != shape
         ]
         if wrong:
-            raise ValueError(f"the parameters do not fit {architecture.name}: " + "; ".join(wrong))
+            raise ValueError(f"the parameters do not fit {architecture.name}: {listed(wrong)}")
         self.architecture = architecture
         # As notes, because networks that differ only in these should share their compiled programs.
         self._source = Note(source)

@@ -14,8 +14,9 @@ from lightjax.networks.architectures import (
     INCEPTION5H,
     Architecture,
     parameter_shapes,
-    without_classifier,
+    with_classes,
 )
+from lightjax.networks.tensor_files import listed
 
 # Layers in lightjax, in the TensorFlow naming, in the Caffe naming. {} is a block, "3a" to "5b".
 _TABLE = (
@@ -32,6 +33,7 @@ _TABLE = (
 )
 _BLOCKS = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
 _PARTS = {"kernel": "weight", "bias": "bias"}
+_TORCHVISION = "inception3a.branch1.conv.weight"
 _AUXILIARY = re.compile(r"(loss[12]_|head[01]_|nn[01]_|softmax[01]_)")
 
 
@@ -55,12 +57,17 @@ def _column(index: int) -> dict[str, str]:
 NAMINGS = {"tensorflow": Naming(INCEPTION5H, _column(1)), "caffe": Naming(BVLC_GOOGLENET, _column(2))}
 """The two public namings."""
 
+KNOWN = frozenset(
+    f"{layer}.{part}" for naming in NAMINGS.values() for layer in naming.layers.values() for part in _PARTS.values()
+)
+"""The keys of both namings."""
+
 
 def from_torch(tensors: Mapping[str, np.ndarray]) -> tuple[Architecture, dict[str, np.ndarray]]:
     """Convert the tensors of a PyTorch state dict into parameters of a lightjax network.
 
-    Tensors of the auxiliary classifiers are ignored (see `without_auxiliary`). A state dict without the last classifier
-    gives an architecture with 0 classes.
+    Tensors of the auxiliary classifiers are ignored (see `without_auxiliary`). The number of classes is that of the
+    rows of the last matrix; 0 for a state dict without it.
 
     Args:
       tensors: Arrays by key; convolutions `[out, in, kh, kw]`, matrices `[out, in]`.
@@ -74,8 +81,11 @@ def from_torch(tensors: Mapping[str, np.ndarray]) -> tuple[Architecture, dict[st
     tensors = without_auxiliary(tensors)
     naming = naming_of(tensors)
     architecture, layers = NAMINGS[naming]
-    if f"{layers['softmax2_pre_activation_matmul']}.weight" not in tensors:
-        architecture = without_classifier(architecture)
+    matrix = tensors.get(f"{layers['softmax2_pre_activation_matmul']}.weight")
+    if matrix is None:
+        architecture = with_classes(architecture, 0)
+    elif matrix.ndim == 2 and len(matrix):
+        architecture = with_classes(architecture, len(matrix))
     return architecture, torch_bridge.from_torch(tensors, keys(architecture, naming), architecture.name)
 
 
@@ -100,9 +110,10 @@ def naming_of(tensors: Mapping[str, np.ndarray]) -> str:
     best = max(matches, key=lambda name: matches[name])
     if not matches[best]:
         examples = [f"{n.layers['conv2d0']}.weight in {n.architecture.name}" for n in NAMINGS.values()]
+        other = "the GoogLeNet of torchvision, which has other layers" if _TORCHVISION in tensors else "another network"
         raise torch_bridge.ConversionError(
-            f"not a checkpoint of a known InceptionV1: its keys are {torch_bridge.listed(list(tensors)) or 'none'}, "
-            f"but the first convolution is {' and '.join(examples)}"
+            f"this is a checkpoint of {other}: its keys are {listed(list(tensors), 3) or 'none'}, but the first "
+            f"convolution of InceptionV1 is {' and '.join(examples)}"
         )
     return best
 
