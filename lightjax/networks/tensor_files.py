@@ -26,8 +26,10 @@ MOST_OPERATIONS, MOST_TUPLES = 500_000, 20_000
 """Most operations of a pickle, and most tuples among them. InceptionV1 needs 5,000 and 700. Millions of nested tuples
 end the process."""
 
-_SWELLING = ("builtins bytearray", "_codecs encode")
-"""What PyTorch allows in a pickle, and what makes gigabytes out of a few bytes."""
+_PLAIN = ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3", "_rebuild_parameter")
+_PLAIN += ("_rebuild_parameter_with_state", "_rebuild_from_type_v2")
+"""Functions that make dense tensors. Others, and the names below, which PyTorch allows, make gigabytes of few bytes."""
+_SWELLING = ("bytearray", "encode", "set", "Size")
 _DTYPES = {"F16", "BF16", "F32", "F64", "C64", "BOOL", "I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64"}
 """The types of safetensors files that NumPy has, with bfloat16."""
 
@@ -85,7 +87,7 @@ def read_torch(path: str | os.PathLike) -> Any:
             raise
         raise TensorFileError("it is damaged, cut short, or not a checkpoint") from error
     except Exception as error:  # torch raises half a dozen types for files that it cannot read
-        whole = zipfile.is_zipfile(path) or path.read_bytes()[-1:] == b"."  # a whole pickle ends in a dot
+        whole = _is_zip(path) or path.read_bytes()[-1:] == b"."  # a whole pickle ends in a dot
         raise TensorFileError(
             "it holds Python objects other than tensors, which lightjax never executes; save its state_dict() instead"
             if whole and isinstance(error, pickle.UnpicklingError)
@@ -153,20 +155,19 @@ def _check_size(size: int) -> None:
 def _check_pickles(path: Path) -> None:
     """Look through a PyTorch file for what would take all memory or end the process, without unpickling anything."""
     with open(path, "rb") as file:
-        if not zipfile.is_zipfile(file):
-            file.seek(0)
+        if not _is_zip(path):
             for _ in range(5):  # a file from before PyTorch 1.6: a sequence of pickles, then the numbers
                 _check_pickle(file)
             return
         with zipfile.ZipFile(file) as archive:
             members = archive.infolist()
             _check_size(sum(member.file_size for member in members))
-            if any(member.filename.endswith("/constants.pkl") for member in members):
+            pickles = [member for member in members if member.filename.lower().endswith(".pkl")]
+            if any(member.filename.endswith("/constants.pkl") for member in pickles):
                 raise TensorFileError("it is a TorchScript program, not a checkpoint; save its state_dict() instead")
-            for member in members:
-                if member.filename.endswith("data.pkl"):
-                    with archive.open(member) as opened:
-                        _check_pickle(opened)
+            for member in pickles:
+                with archive.open(member) as opened:
+                    _check_pickle(opened)
 
 
 def _check_pickle(file: IO[bytes]) -> None:
@@ -175,8 +176,14 @@ def _check_pickle(file: IO[bytes]) -> None:
         tuples += "TUPLE" in operation.name
         if count > MOST_OPERATIONS or tuples > MOST_TUPLES:
             raise TensorFileError("it holds far more objects than a checkpoint of a network that lightjax converts")
-        if operation.name == "GLOBAL" and argument in _SWELLING:
+        name = str(argument).rpartition(" ")[2] if operation.name == "GLOBAL" else ""
+        if name in _SWELLING or (name.startswith("_rebuild_") and name not in _PLAIN):
             raise TensorFileError(
-                f"it holds Python objects other than tensors ({argument.replace(' ', '.')}), which lightjax never "
-                "executes; save its state_dict() instead"
+                f"it holds more than dense tensors and plain values ({in_a_line(name)}); save its state_dict() instead"
             )
+
+
+def _is_zip(path: Path) -> bool:
+    """Whether PyTorch will take the file for an archive."""
+    with open(path, "rb") as file:
+        return file.read(4) == b"PK\3\4"
