@@ -17,10 +17,11 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
+import safetensors.torch
 import torch
 
 import lightjax as lj
-from lightjax import WeightsError, load_model, load_picture
+from lightjax import WeightsError, cli, load_model, load_picture
 from lightjax.networks import ConversionError, architectures, checkpoints, inception_torch, torch_bridge, weights
 from tests.parity import reference
 
@@ -197,6 +198,156 @@ def test_verification_finds_one_changed_bit(checkpoint, converted, tmp_path):
     weights.write(changed, architectures.INCEPTION5H, parameters, source="", sha256="")
     with pytest.raises(ConversionError, match=r"differs from .* in conv2d1_pre_relu_conv\.bias"):
         weights.verify(checkpoint, changed)
+
+
+# Checkpoints as people have them
+
+FIRST = {"conv1_7x7_s2.weight": torch.nn.Parameter(torch.full((2, 3), 0.1)), "conv1_7x7_s2.bias": torch.ones(2) / 3}
+OTHER = {name: torch.zeros(2) for name in FIRST}
+AVERAGE = "an average over training, and not from"
+
+
+def prefixed(prefix: str, state: dict = FIRST) -> dict:
+    return {prefix + name: value for name, value in state.items()}
+
+
+def cast(dtype: torch.dtype) -> dict:
+    return {name: value.detach().to(dtype) for name, value in FIRST.items()}
+
+
+@pytest.mark.parametrize(
+    ("content", "notes"),
+    [
+        (FIRST, []),
+        (prefixed("module."), ["prefix 'module.'"]),
+        (prefixed("_orig_mod.net.backbone."), ["prefix '_orig_mod.net.backbone.'"]),
+        (
+            prefixed("model.") | {"loss.weight": torch.ones(3)},
+            ["'model.'", "1 tensor without this prefix: loss"],
+        ),
+        (prefixed("a.") | prefixed("b."), "several copies of the weights, below a., b.;"),
+        (
+            prefixed("model_ema.") | prefixed("model.", OTHER),
+            ["'model_ema.' away from the names, below which are averages", "2 tensors without"],
+        ),
+        ({"state_dict": FIRST, "best_accuracy": torch.tensor(76.0), "epoch": 3}, ["from 'state_dict'"]),
+        ({"model": prefixed("module."), "optimizer": {"state": {0: OTHER}}, "args": None}, ["'model'", "'module.'"]),
+        ({"model_state_dict": FIRST, "ema": 0.999, "model": None}, ["from 'model_state_dict'"]),
+        ({"state_dict": OTHER, "state_dict_ema": FIRST}, [f"from 'state_dict_ema', {AVERAGE} state_dict"]),
+        (
+            {"model": OTHER, "model_ema": prefixed("module.") | {"n_averaged": torch.tensor(9)}},
+            [AVERAGE, "'module.'", "1 tensor without this prefix: n_averaged"],
+        ),
+        ({"ema": {"decay": 0.9, "shadow": FIRST}}, ["from 'ema'", "from 'shadow'"]),
+        ({"state_dict": prefixed("net."), "pytorch-lightning_version": "2.5", "loops": {}}, ["'state_dict'", "'net.'"]),
+        (cast(torch.float64), ["2 tensors from float64 to float32"]),
+        (cast(torch.bfloat16), ["2 tensors from bfloat16 to float32"]),
+        (FIRST | {"conv1_7x7_s2.bias": (torch.ones(2) / 3).half()}, ["1 tensor from float16 to float32"]),
+        (
+            FIRST | {"bn.num_batches_tracked": torch.tensor(7)},
+            ["of floating-point numbers: bn.num_batches_tracked"],
+        ),
+    ],
+    ids=lambda value: None if isinstance(value, dict) else "".join(value)[:40],
+)
+def test_the_weights_are_found_in_a_checkpoint_and_the_way_is_said(content, notes, tmp_path):
+    torch.save(content, tmp_path / "a.pth")
+    if isinstance(notes, str):
+        with pytest.raises(ConversionError, match=notes):
+            checkpoints.read(tmp_path / "a.pth", inception_torch.KNOWN)
+        return
+    state = checkpoints.read(tmp_path / "a.pth", inception_torch.KNOWN)
+    assert len(state.notes) == len({note for note in state.notes for words in notes if words in note})
+    for words in notes:
+        assert words in "; ".join(state.notes)
+    tolerance = 4e-3 if "bfloat16" in "".join(notes) else 1e-3 if "float16" in "".join(notes) else 0
+    for name, value in FIRST.items():
+        assert state.tensors[name].dtype == np.float32
+        np.testing.assert_allclose(state.tensors[name], value.detach(), rtol=tolerance)
+
+
+@pytest.fixture(scope="module")
+def finetuned(tmp_path_factory) -> Path:
+    """A GoogLeNet with five classes of its own, as a safetensors file in bfloat16 with a prefix."""
+    state = state_dict("bvlc_googlenet") | {"loss3_classifier.weight": torch.ones(5, 1024)}
+    state |= {"loss3_classifier.bias": torch.arange(5.0)}
+    path = tmp_path_factory.mktemp("finetuned") / "birds.safetensors"
+    safetensors.torch.save_file({f"module.{name}": value.bfloat16() for name, value in state.items()}, path)
+    return path
+
+
+def test_a_finetuned_network_converts_without_pytorch_and_knows_its_classes(finetuned, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.chdir(finetuned.parent)
+    birds = ["robin", "blue tit", "stork, white stork", "wren", "kite"]
+    Path("birds.txt").write_text("\ufeff" + "\r\n".join(birds) + "\r\n", encoding="utf-8")
+    with pytest.raises(SystemExit) as end:
+        cli.main(["convert", "birds.safetensors", "--classes", "birds.txt", "--verify"])
+    assert end.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "birds.lightjax.safetensors: bvlc_googlenet, 5 classes",
+        "took the prefix 'module.' away from the names",
+        "cast 116 tensors from bfloat16 to float32",
+        "verified: all 116 tensors come back bit for bit",
+    ]
+    model = load_model("birds.lightjax.safetensors")
+    assert model.class_names == tuple(birds)
+    np.testing.assert_array_equal(model.softmax2_pre_activation_matmul.bias[...], np.arange(5))
+    with pytest.raises(WeightsError, match="is not a weights file of this version of lightjax"):
+        load_model(finetuned)
+    with pytest.raises(ConversionError, match="is a weights file of lightjax already"):
+        weights.convert("birds.lightjax.safetensors", "again.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (b"robin\nwren\n", "has 5 classes, so there must be as many names, got 2"),
+        (b"\n", "one name in each line, names.txt is empty"),
+        (b"\xff\xfe", "must be text in UTF-8"),
+        (None, "names.txt: No such file or directory"),
+    ],
+    ids=["two", "none", "bytes", "missing"],
+)
+def test_wrong_names_of_classes_are_refused_and_write_nothing(names, words, finetuned, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if names is not None:
+        Path("names.txt").write_bytes(names)
+    with pytest.raises(SystemExit) as end:
+        cli.main(["convert", str(finetuned), "-o", "out.safetensors", "--classes", "names.txt"])
+    errors = capsys.readouterr().err
+    assert end.value.code == 2
+    assert words in errors
+    assert errors.count("\n") == 1
+    assert files_in(tmp_path) in ([], ["names.txt"])
+
+
+def test_without_names_other_classes_have_none_and_the_published_have_theirs(finetuned, tmp_path):
+    weights.convert(finetuned, tmp_path / "a.safetensors")
+    assert weights.read(tmp_path / "a.safetensors").class_names == ()
+    assert len(weights.read(weights.EMBEDDED["bvlc_googlenet"]).class_names) == 1000
+
+
+def test_a_checkpoint_of_another_network_says_so_in_one_line(shared, tmp_path):
+    torch.save({"inception3a.branch1.conv.weight": torch.ones(1)}, tmp_path / "torchvision.pth")
+    for path, words in (
+        (
+            shared / "weights" / "squeezenet1_0.pth",
+            "of another network: its keys are features.0.weight, features.0.bias",
+        ),
+        (tmp_path / "torchvision.pth", "of the GoogLeNet of torchvision, which has other layers"),
+    ):
+        with pytest.raises(ConversionError, match=f"cannot convert {path}: this is a checkpoint {words}") as error:
+            weights.convert(path, tmp_path / "a.safetensors")
+        assert len(str(error.value)) < 400
+
+
+def test_a_checkpoint_at_home_that_had_to_be_unwrapped_warns(checkpoint, cache, tmp_path, monkeypatch):
+    torch.save({"state_dict": torch.load(checkpoint)}, tmp_path / "inception5h.pth")
+    monkeypatch.setenv("LIGHTJAX_HOME", str(tmp_path))
+    with pytest.warns(UserWarning, match=r"inception5h\.pth was converted: took the weights from 'state_dict'"):
+        load_model("inception5h")
 
 
 # Loading

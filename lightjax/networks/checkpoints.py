@@ -3,7 +3,9 @@
 What is taken out of a checkpoint, cast or left out is said, in `State.notes`.
 """
 
+import hashlib
 import os
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,10 +58,23 @@ def read(path: str | os.PathLike, known: Collection[str]) -> State:
         tensors = _floats(_without_prefix(tensors, known, notes), known, notes)
     except TensorFileError as error:
         raise ConversionError(f"cannot read {path} as a checkpoint: {error}") from None
-    broken = [name for name, value in tensors.items() if not np.isfinite(value).all()]
+    broken = [name for name, value in tensors.items() if name in known and not np.isfinite(value).all()]
     if broken:
         raise ConversionError(f"{path} has values that are NaN, infinite or too large for float32 in {listed(broken)}")
     return State(tensors, notes)
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """The hash of a checkpoint.
+
+    Raises:
+      ConversionError: If the file is too large to be a checkpoint.
+    """
+    try:
+        tensor_files.check_size(os.stat(path).st_size)
+    except TensorFileError as error:
+        raise ConversionError(f"cannot read {path} as a checkpoint: {error}") from None
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def _unwrapped(content: Any, notes: list[str]) -> Mapping[Any, Any]:
@@ -71,7 +86,7 @@ def _unwrapped(content: Any, notes: list[str]) -> Mapping[Any, Any]:
         name, *others = [one for one, value in inside.items() if isinstance(value, dict) and value] or [""]
         if not name:
             break
-        aside = f", an average of the weights over training, and not from {listed(others)}"
+        aside = f", an average over training, and not from {listed(others)}"
         notes.append(f"took the weights from {name!r}" + aside * (name in AVERAGES and bool(others)))
         content = inside[name]
     if not isinstance(content, dict):
@@ -92,17 +107,18 @@ def _without_prefix(
                 counts[prefix] = counts.get(prefix, 0) + 1
                 break
     whole = [prefix for prefix, count in counts.items() if 2 * count > max(counts.values())]
-    averages = [prefix for prefix in whole if "ema" in prefix.lower()]
+    averages = [prefix for prefix in whole if re.search(r"(^|[._])ema[._]", prefix)]
     if len(whole) > 1 and len(averages) != 1:
         raise TensorFileError(f"it holds several copies of the weights, below {listed(whole)}; save one of them alone")
     if not whole or whole == [""]:
         return dict(tensors)
     prefix = (averages if len(whole) > 1 else whole)[0]
     inside = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-    notes.append(f"took the prefix {in_a_line(prefix)!r} away from the names")
+    aside = ", below which are averages over training" * (prefix in averages)
+    notes.append(f"took the prefix {in_a_line(prefix)!r} away from the names{aside}")
     if len(inside) < len(tensors):
         outside = [name for name in tensors if not name.startswith(prefix)]
-        notes.append(f"left out {len(outside)} tensors without this prefix: {listed(outside, 5)}")
+        notes.append(f"left out {_tensors(len(outside))} without this prefix: {listed(outside, 5)}")
     return inside
 
 
@@ -114,9 +130,13 @@ def _floats(tensors: Mapping[str, np.ndarray], known: Collection[str], notes: li
     if wrong:
         raise TensorFileError(f"it must hold floating-point numbers, got {listed(wrong)}")
     if others:
-        notes.append(f"left out {len(others)} tensors that are not floating-point numbers: {listed(others, 5)}")
+        notes.append(f"left out {_tensors(len(others))} not of floating-point numbers: {listed(others, 5)}")
     for dtype in sorted({value.dtype.name for value in floats.values()} - {"float32"}):
         count = sum(value.dtype.name == dtype for value in floats.values())
-        notes.append(f"cast {count} tensors from {dtype} to float32")
+        notes.append(f"cast {_tensors(count)} from {dtype} to float32")
     with np.errstate(over="ignore"):  # infinite values are an error later
         return {name: value.astype(np.float32) for name, value in floats.items()}
+
+
+def _tensors(count: int) -> str:
+    return f"{count} tensor{'s' * (count != 1)}"

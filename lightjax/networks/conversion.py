@@ -1,6 +1,5 @@
 """Checkpoints of InceptionV1 to weights files, and the comparison of both."""
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -82,9 +81,9 @@ def convert(
                 "convert it to float32"
             )
         parameters = {name: value.astype(np.float16) for name, value in parameters.items()}
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    sha256 = checkpoints.sha256(source)
     weights_file.write(
-        destination, architecture, parameters, source=url or source.name, sha256=digest, class_names=class_names
+        destination, architecture, parameters, source=url or source.name, sha256=sha256, class_names=class_names
     )
     skipped = sorted(tensors.keys() - inception_torch.without_auxiliary(tensors).keys())
     return Conversion(architecture, skipped, notes)

@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from lightjax.networks import conversion, tensor_files
+from lightjax.networks import checkpoints, conversion, tensor_files
 from lightjax.networks.architectures import DEFAULT
 from lightjax.networks.weights_file import WeightsError
 
@@ -97,8 +97,7 @@ def _writable(checkpoint: Checkpoint, cache: Path):
 
 def _convert_once(original: Path, cache: Path) -> Path:
     """Convert a checkpoint in a folder of the user's, which may be read-only, into the cache."""
-    digest = hashlib.sha256(original.read_bytes()).hexdigest()
-    converted = cache / f"{original.stem}-{digest[:12]}.safetensors"
+    converted = cache / f"{original.stem}-{checkpoints.sha256(original)[:12]}.safetensors"
     if not converted.is_file():
         notes = conversion.convert(original, converted).notes
         if notes:

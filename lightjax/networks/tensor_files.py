@@ -30,6 +30,7 @@ _PLAIN = ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3", "_rebui
 _PLAIN += ("_rebuild_parameter_with_state", "_rebuild_from_type_v2")
 """Functions that make dense tensors. Others, and the names below, which PyTorch allows, make gigabytes of few bytes."""
 _SWELLING = ("bytearray", "encode", "set", "Size")
+_OBJECTS = "it holds Python objects other than tensors{}, which lightjax never executes; save its state_dict() instead"
 _DTYPES = {"F16", "BF16", "F32", "F64", "C64", "BOOL", "I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64"}
 """The types of safetensors files that NumPy has, with bfloat16."""
 
@@ -48,7 +49,7 @@ def read_safetensors(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], di
       TensorFileError: If the file is damaged or too large, or has tensors of a type that NumPy does not have.
       OSError: If it cannot be read.
     """
-    _check_size(os.stat(path).st_size)
+    check_size(os.stat(path).st_size)
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             types = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
@@ -74,7 +75,7 @@ def read_torch(path: str | os.PathLike) -> Any:
     import torch
 
     path = Path(path)
-    _check_size(path.stat().st_size)
+    check_size(path.stat().st_size)
     try:
         _check_pickles(path)
         with warnings.catch_warnings():
@@ -89,7 +90,7 @@ def read_torch(path: str | os.PathLike) -> Any:
     except Exception as error:  # torch raises half a dozen types for files that it cannot read
         whole = _is_zip(path) or path.read_bytes()[-1:] == b"."  # a whole pickle ends in a dot
         raise TensorFileError(
-            "it holds Python objects other than tensors, which lightjax never executes; save its state_dict() instead"
+            _OBJECTS.format("")
             if whole and isinstance(error, pickle.UnpicklingError)
             else "it is damaged, cut short, or not a checkpoint"
         ) from error
@@ -105,7 +106,7 @@ def arrays(values: Mapping[Any, Any]) -> dict[str, np.ndarray]:
 
     tensors = {k: v for k, v in dict.items(values) if isinstance(k, str) and isinstance(v, torch.Tensor)}  # type: ignore[arg-type]
     # A tensor may be far larger than the file: one number, repeated.
-    _check_size(sum(8 * math.prod(torch.Tensor.size(value)) for value in tensors.values()))
+    check_size(sum(8 * math.prod(torch.Tensor.size(value)) for value in tensors.values()))
     found, others = {}, []
     for name, value in tensors.items():
         try:
@@ -144,7 +145,12 @@ def in_a_line(text: object) -> str:
     return line if len(line) <= 100 else line[:97] + "..."
 
 
-def _check_size(size: int) -> None:
+def check_size(size: int) -> None:
+    """Check a number of bytes against `LARGEST`.
+
+    Raises:
+      TensorFileError: If it is larger.
+    """
     if size > LARGEST:
         raise TensorFileError(
             f"it holds {size / 1e9:.1f} GB, and no checkpoint of a network that lightjax converts has more than "
@@ -161,7 +167,7 @@ def _check_pickles(path: Path) -> None:
             return
         with zipfile.ZipFile(file) as archive:
             members = archive.infolist()
-            _check_size(sum(member.file_size for member in members))
+            check_size(sum(member.file_size for member in members))
             pickles = [member for member in members if member.filename.lower().endswith(".pkl")]
             if any(member.filename.endswith("/constants.pkl") for member in pickles):
                 raise TensorFileError("it is a TorchScript program, not a checkpoint; save its state_dict() instead")
@@ -178,9 +184,7 @@ def _check_pickle(file: IO[bytes]) -> None:
             raise TensorFileError("it holds far more objects than a checkpoint of a network that lightjax converts")
         name = str(argument).rpartition(" ")[2] if operation.name == "GLOBAL" else ""
         if name in _SWELLING or (name.startswith("_rebuild_") and name not in _PLAIN):
-            raise TensorFileError(
-                f"it holds more than dense tensors and plain values ({in_a_line(name)}); save its state_dict() instead"
-            )
+            raise TensorFileError(_OBJECTS.format(f" ({in_a_line(name)})"))
 
 
 def _is_zip(path: Path) -> bool:

@@ -15,7 +15,6 @@ import time
 import warnings
 import zipfile
 import zlib
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -112,13 +111,6 @@ def nested(depth: int) -> dict:
     return state
 
 
-def disguised(**attributes) -> OrderedDict:
-    """A state dict whose methods are overwritten."""
-    state = OrderedDict({FIRST: torch.ones(2)})
-    state.__dict__.update(attributes)
-    return state
-
-
 def overwritten() -> dict[str, torch.Tensor]:
     tensor = torch.ones(2)
     tensor.detach = tensor.numpy = tensor.dtype_name = 3  # type: ignore[assignment]
@@ -149,7 +141,6 @@ def torch_writers() -> Iterator[tuple[str, Callable[[Path], None]]]:
         yield f"{name}, wrapped", saved({"model": {"module.x": tensor, f"module.{FIRST}": torch.ones(1)}})
     yield "deflated zeros", lambda path: with_members(path, {"data/0": bytes(big)}, zipfile.ZIP_DEFLATED)
     yield "deflated pickle", lambda path: with_members(path, {"data.pkl": b"]" * big}, zipfile.ZIP_DEFLATED)
-    yield "deflated, bzip2", lambda path: with_members(path, {"data/0": bytes(big)}, zipfile.ZIP_BZIP2)
     yield "a forged size", forged_size
     yield "an upper-case name", lambda path: with_members(path, {"DATA.PKL": b"]" * 10**6, "data.pkl": b"}."})
     yield "a million lists", with_pickle(b"\x80\x02" + b"]" * 10**6 + b".")
@@ -168,13 +159,14 @@ def torch_writers() -> Iterator[tuple[str, Callable[[Path], None]]]:
         yield f"torch.{name}", with_pickle(call("torch", name, forty_gb))
     yield "codec", with_pickle(b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aX\x03\x00\x00\x00hex\x86R.")
     yield "itself", saved(self_containing())
-    yield "a thousand wrappers", saved(nested(100))
-    yield "overwritten methods", saved(disguised(items=3, get=4, keys=5, values=6))
+    yield "a hundred wrappers", saved(nested(100))
+    attributes = b"".join(b"X%s%sK\x03" % (struct.pack("<I", len(name)), name) for name in (b"items", b"get", b"keys"))
+    yield "overwritten methods", with_pickle(b"\x80\x02ccollections\nOrderedDict\n)R}(" + attributes + b"ub.")
     yield "overwritten attributes", saved(overwritten())
     yield "names", saved({1: torch.ones(1), None: 2, "a\nb\x1b[2J": torch.ones(1), "x" * 10**6: torch.ones(1)})
     yield "a line break in a prefix", saved({f"a\n\x07{'b' * 3000}.{FIRST}": torch.ones(1)})
     yield "a surrogate", with_pickle(b"\x80\x02}X\x03\x00\x00\x00\xed\xa0\x80K\x01s.")
-    yield "ten thousand tensors", saved({f"layer{i}.weight": torch.ones(1) for i in range(3000)})
+    yield "three thousand tensors", saved({f"layer{i}.weight": torch.ones(1) for i in range(3000)})
     for content in ({}, [], (), None, 3, "text", torch.ones(3), {"state_dict": None}, {"state_dict": {}}, {"ema": 0.9}):
         yield f"{content!r:.20}", saved(content)
         yield f"{content!r:.20}, old", saved(content, _use_new_zipfile_serialization=False)
@@ -359,6 +351,10 @@ def test_weights_files_of_strangers(tmp_path):
             return load_model(path)
 
         def convert(path=path):
+            with open(path, "r+b") as file:  # no longer a file of lightjax, which would be refused as such
+                start = file.read(10_000)
+                file.seek(0)
+                file.write(start.replace(b'"lightjax"', b'"lightpax"'))
             try:
                 weights.convert(path, tmp_path / "out.safetensors")
             finally:
