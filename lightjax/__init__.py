@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightjax import images, networks, objectives, ops, optimize, pictures, transforms
 from lightjax.images import image
+from lightjax.networks import capture
 from lightjax.notebook import live, show
 from lightjax.objectives import (
     Objective,
@@ -37,6 +38,7 @@ __all__ = [
     "Recipe",
     "Result",
     "WeightsError",
+    "capture",
     "channel",
     "class_logit",
     "deepdream",

@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from lightjax.networks.architectures import ARCHITECTURES, DEFAULT, Architecture, Block, Layer, ResponseNorm
+from lightjax.networks.capture import Captured, capture
 from lightjax.networks.torch_bridge import ConversionError
 
 if TYPE_CHECKING:
@@ -16,11 +17,13 @@ __all__ = [
     "DEFAULT",
     "Architecture",
     "Block",
+    "Captured",
     "ConversionError",
     "InceptionV1",
     "Layer",
     "ResponseNorm",
     "WeightsError",
+    "capture",
     "inception",
     "load_model",
     "weights",

@@ -15,6 +15,7 @@ from jax.typing import DTypeLike
 
 from lightjax import ops
 from lightjax._structure import Note
+from lightjax.networks import cuts
 from lightjax.networks.architectures import Architecture, Layer, Node, graph, layers, parameter_shapes
 from lightjax.networks.tensor_files import listed
 
@@ -101,7 +102,9 @@ class InceptionV1(nnx.Module):
         """Name, channels, stride and receptive field of each activation, in the order of computation."""
         return layers(self.architecture)
 
-    def __call__(self, images: Array, *, relu: ops.Relu = ops.relu) -> dict[str, Array]:
+    def __call__(
+        self, images: Array, *, relu: ops.Relu = ops.relu, given: cuts.Given | None = None
+    ) -> dict[str, Array]:
         """Compute all named activations.
 
         Under `jit`, only the activations that the caller uses are computed, and the layers before them.
@@ -109,19 +112,41 @@ class InceptionV1(nnx.Module):
         Args:
           images: `[N, H, W, 3]` in [0, 1]; red, green, blue.
           relu: The rectifier, such as `ops.relu`. Those in `ops` differ only in their gradients.
+          given: Activations to run on from, by name, such as `{"mixed4d": a}`. They replace those of the network, and
+            what lies before them is not computed.
 
         Returns:
-          Activations by name: `[N, h, w, c]`, or `[N, c]` for "avgpool0" and the layers after it.
+          Activations by name: `[N, h, w, c]`, or `[N, c]` for "avgpool0" and the layers after it. With `given`, those
+          that depend on it.
 
         Raises:
-          ValueError: If the images are too small for the network.
+          TypeError: If `given` is no mapping.
+          ValueError: If the images are too small for the network; if `given` has an unknown name or another shape, or
+            if nothing is computed from it (as from "mixed4d_pre_relu", a copy beside the branches).
         """
+        if given:
+            return self._run_on(images, relu, given)
         with jax.named_scope("input"):
             values = {"input": self._preprocess(images)}
         for node in graph(self.architecture):
-            with jax.named_scope(node.name):  # shown by profilers and in compiled programs
-                values[node.name] = self._apply(node, [values[name] for name in node.inputs], relu)
+            values[node.name] = self._apply(node, values, relu)
         return {name: value.astype(images.dtype) for name, value in values.items()} | {"input": images}
+
+    def _run_on(self, images: Array, relu: ops.Relu, given: cuts.Given) -> dict[str, Array]:
+        nodes = graph(self.architecture)
+        steps = [(node.inputs, (node.name,)) for node in nodes]
+        shapes = jax.eval_shape(self, images)
+        del shapes["input"]
+        arrays = cuts.check_given(given, shapes)
+        cuts.check_leads_on({name: name for name in shapes}, steps, arrays)
+        later = cuts.after(steps, arrays)
+        needed = cuts.needed(steps, arrays, later)
+        values = {"input": self._preprocess(images)}
+        values |= {name: array.astype(values["input"].dtype) for name, array in arrays.items()}
+        for node in nodes:
+            if node.name in needed:
+                values[node.name] = self._apply(node, values, relu)
+        return {node.name: values[node.name].astype(images.dtype) for node in nodes if node.name in later}
 
     def _preprocess(self, images: Array) -> Array:
         x = 255 * images - jnp.array(self.architecture.mean, images.dtype)
@@ -129,7 +154,11 @@ class InceptionV1(nnx.Module):
         first: Affine = getattr(self, graph(self.architecture)[0].name.removesuffix("_pre_relu_conv"))
         return x.astype(first.kernel[...].dtype)
 
-    def _apply(self, node: Node, inputs: list[Array], relu: ops.Relu) -> Array:
+    def _apply(self, node: Node, values: Mapping[str, Array], relu: ops.Relu) -> Array:
+        with jax.named_scope(node.name):  # shown by profilers and in compiled programs
+            return self._computed(node, [values[name] for name in node.inputs], relu)
+
+    def _computed(self, node: Node, inputs: list[Array], relu: ops.Relu) -> Array:
         x = inputs[0]
         match node.op:
             case "conv":
