@@ -1,10 +1,8 @@
 """The activations of a network written in JAX: `capture` names the output of each of its submodules."""
 
-import contextlib
 import dataclasses
 import functools
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
@@ -20,9 +18,6 @@ from lightjax.networks import cuts
 from lightjax.networks.architectures import Layer
 from lightjax.networks.cuts import Given
 from lightjax.networks.program import Program, named
-
-_LOCK = threading.RLock()
-"""Held while the `__call__` of classes is replaced."""
 
 
 def capture(
@@ -129,7 +124,7 @@ class Captured:
     @property
     def layers(self) -> tuple[Layer, ...]:
         """Name and channels of each activation, in the order of computation."""
-        program = self._program(jax.eval_shape(self._view, jax.ShapeDtypeStruct((1, *self.size, 3), jnp.float32)))
+        program, _ = self._program(jax.eval_shape(self._view, jax.ShapeDtypeStruct((1, *self.size, 3), jnp.float32)))
         return tuple(Layer(name, shape.shape[-1], None, None) for name, shape in self._shapes(program, 1).items())
 
     def __repr__(self) -> str:
@@ -155,14 +150,14 @@ class Captured:
           ValueError: If `given` has an unknown name or another shape, or if nothing is computed from it.
         """
         x = self._view(images)
-        program = self._program(x)
+        program, arrays = self._program(x)
         shapes = self._shapes(program, len(x))
         inner = {name: self._moved(a, -1, 1) for name, a in cuts.check_given(given or {}, shapes).items()}
         if not self.one_picture:
-            found = program(x, relu=relu, given=inner, fast=self.fast)
+            found = program(x, *arrays, relu=relu, given=inner, fast=self.fast)
         else:
             single = None if relu is None else lambda a: relu(a[None])[0]  # a rectifier expects an axis of pictures
-            run = lambda picture, given: program(picture, relu=single, given=given, fast=self.fast)
+            run = lambda picture, given: program(picture, *arrays, relu=single, given=given, fast=self.fast)
             found = jax.vmap(run)(x, inner)
         return {name: self._moved(found[name], 1, -1) for name in program.names if name in found}
 
@@ -185,72 +180,65 @@ class Captured:
             shapes[name] = jax.ShapeDtypeStruct(shape, kind.dtype)
         return shapes
 
-    def _program(self, images: Array | jax.ShapeDtypeStruct) -> Program:
-        """The network as a program of images, or of one picture."""
-        shape = images.shape[1:] if self.one_picture else images.shape
-        # As `jit` restores it: parts that a network holds twice are two then, and have two names here as there.
-        network = restore(*partition(self.network))
-        bound = network if self.module is None else self.module.bind(network)
+    def _program(self, images: Array | jax.ShapeDtypeStruct) -> tuple[Program, list[Array]]:
+        """The network as a program of images (or of one picture) and of its own arrays, and these arrays."""
+        arrays, structure = partition(self.network)
         names: list[str] = []
 
-        def run(x: Array) -> list[Array]:
-            with _recording(bound):
-                result = bound(x) if self.call is None else self.call(bound, x)
-            if _is_module(bound):
-                _name(result, "output")
-                return []
-            found = result if isinstance(result, Mapping) else {"output": result}
-            names.extend(found)
-            return list(found.values())
+        def run(x: Array, arrays: list[Array]) -> tuple[list[Array], list[Array]]:
+            network = restore(arrays, structure)  # a copy
+            if self.module is not None:
+                result = _name(self._run_linen(network, x), "output")
+            elif _name_submodules(network):
+                result = _name(self._call(network, x), "output")
+            else:
+                result = self._call(network, x)
+                names.extend(result if isinstance(result, Mapping) else ["output"])
+            found = [result[name] for name in names] if isinstance(result, Mapping) else [result][: len(names)]
+            return found, partition(network)[0]
 
-        return Program(jax.make_jaxpr(run)(jax.ShapeDtypeStruct(shape, images.dtype)), names)
+        shape = images.shape[1:] if self.one_picture else images.shape
+        program = Program(jax.make_jaxpr(run)(jax.ShapeDtypeStruct(shape, images.dtype), arrays), names)
+        if program.results[len(names) :] != program.inputs[1:]:
+            raise TypeError("this model changes its own state when it is called: call its eval() first")
+        return program, arrays
 
+    def _call(self, network: Any, images: Array) -> Any:
+        return network(images) if self.call is None else self.call(network, images)
 
-@contextlib.contextmanager
-def _recording(network: Any) -> Iterator[None]:
-    """Name the output of each submodule that is called meanwhile."""
-    if _is(network, "flax.linen"):
-
+    def _run_linen(self, variables: Any, images: Array) -> Any:
         def intercept(following: Callable, args: tuple, kwargs: Mapping, context: Any) -> Any:
             result, path = following(*args, **kwargs), context.module.path
             return _name(result, ".".join(path)) if path and context.method_name == "__call__" else result
 
         with sys.modules["flax.linen"].intercept_methods(intercept):
-            yield
-        return
-    paths: dict[int, str] = {}
-    classes: dict[type, Any] = {}  # with the `__call__` that stands in their own body
-    for path, module in _submodules(network):
-        owner = next((c for c in type(module).__mro__ if "__call__" in vars(c)), None)
-        if path and owner is not None:
-            paths.setdefault(id(module), ".".join(map(str, path)))
-            classes[owner] = vars(owner)["__call__"]
-    with _LOCK:
-        try:
-            for owner, original in classes.items():
-                owner.__call__ = _naming(original, paths)
-            yield
-        finally:
-            for owner, original in classes.items():
-                owner.__call__ = original
+            return self._call(self.module.bind(variables), images)
 
 
-def _naming(original: Any, paths: Mapping[int, str]) -> Callable:
-    """A `__call__` that names what the original returns."""
-    running: set[int] = set()  # modules that call the `__call__` of the class above their own
+def _name_submodules(network: Any) -> bool:
+    """Let each submodule name its output, in place; False if there is no module.
 
-    @functools.wraps(original)
+    The submodules get subclasses of their classes, which stay with them when JAX takes them apart and puts them
+    together again, as for a nested `jit`. Nobody else sees these classes.
+    """
+    modules = list(_submodules(network))
+    for path, module in modules:
+        if path and callable(module):
+            object.__setattr__(module, "__class__", _naming(type(module), ".".join(map(str, path))))
+    return bool(modules)
+
+
+@functools.lru_cache(maxsize=None)
+def _naming(kind: type, path: str) -> type:
+    """A subclass whose instances name what they return when they are called."""
+
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        path = paths.get(id(self))
-        if path is None or id(self) in running:
-            return original.__get__(self, type(self))(*args, **kwargs)
-        running.add(id(self))
-        try:
-            return _name(original.__get__(self, type(self))(*args, **kwargs), path)
-        finally:
-            running.discard(id(self))
+        return _name(super(named_kind, self).__call__(*args, **kwargs), path)  # type: ignore[misc]
 
-    return call
+    functools.update_wrapper(call, kind.__call__)
+    body = {"__call__": call, "__module__": kind.__module__, "__qualname__": kind.__qualname__}
+    named_kind = type(kind)(kind.__name__, (kind,), body)
+    return named_kind
 
 
 def _submodules(network: Any, path: tuple = ()) -> Iterator[tuple[tuple, Any]]:
@@ -261,7 +249,8 @@ def _submodules(network: Any, path: tuple = ()) -> Iterator[tuple[tuple, Any]]:
         return
     if _is(network, "equinox"):
         yield path, network
-        children = vars(network).items()
+        fields = [field.name for field in dataclasses.fields(network) if not field.metadata.get("static")]
+        children = [(name, getattr(network, name)) for name in fields]
     elif isinstance(network, Mapping):
         children = network.items()
     else:
@@ -273,10 +262,6 @@ def _submodules(network: Any, path: tuple = ()) -> Iterator[tuple[tuple, Any]]:
 def _is(network: Any, library: str) -> bool:
     """Whether something is a module of a library. The library is not imported: whoever has a module has it."""
     return library in sys.modules and isinstance(network, sys.modules[library].Module)
-
-
-def _is_module(network: Any) -> bool:
-    return any(True for _ in _submodules(network)) or _is(network, "flax.linen")
 
 
 def _name(result: Any, path: str) -> Any:

@@ -59,6 +59,8 @@ class Program:
     Attributes:
       steps: The operations. Calls by `jax.jit` and `jax.checkpoint` are inlined. Loops, conditions, and functions with
         derivatives of their own are single operations.
+      inputs: The values of the arguments.
+      results: The values of the results.
       names: The value of each activation. What `named` saw a second time is called "name/2".
       shapes: Shape and type of each activation.
     """
@@ -67,7 +69,7 @@ class Program:
         """List the operations of a function.
 
         Args:
-          traced: The function, as `jax.make_jaxpr` traces it.
+          traced: The function, as `jax.make_jaxpr` traces it. Its first argument are the images.
           outputs: Names of its results.
         """
         self.steps: list[Step] = []
@@ -75,11 +77,11 @@ class Program:
         self._types: list[Any] = []
         self._constants: dict[int, Any] = {}
         self._numbers: dict[int, float] = {}  # constants that are one number, whatever their shape
-        self._inputs = [self._value(variable.aval) for variable in traced.jaxpr.invars]
-        self._varying = set(self._inputs)  # what depends on the inputs
+        self.inputs = [self._value(variable.aval) for variable in traced.jaxpr.invars]
+        self._varying = set(self.inputs[:1])  # what depends on the images
         self._statistics: set[int] = set()  # what depends on sums and means of them only
-        self._results = self._add(traced.jaxpr, traced.consts, self._inputs)
-        self.names.update(zip(outputs, self._results, strict=False))
+        self.results = self._add(traced.jaxpr, traced.consts, self.inputs)
+        self.names.update(zip(outputs, self.results, strict=False))
         self.shapes = {name: self._types[value] for name, value in self.names.items()}
 
     def __call__(
@@ -108,7 +110,7 @@ class Program:
             later = cuts.after(graph, known)
             names = {name: value for name, value in self.names.items() if value in later}
         needed = cuts.needed(graph, known, names.values())
-        values = self._constants | dict(zip(self._inputs, arguments, strict=True)) | known
+        values = self._constants | dict(zip(self.inputs, arguments, strict=True)) | known
         for step in self.steps:
             if needed.isdisjoint(step.outputs):
                 continue
@@ -217,9 +219,9 @@ class Program:
         """The place of the operand and the ceiling, if the whole program is one rectifier."""
         steps = [step for step in self.steps if step.outputs[0] not in self._numbers]
         found = self._rectified(steps[0]) if steps else None
-        if found is None or steps[0].inputs[found[0]] not in self._inputs or len(steps) > 2:
+        if found is None or steps[0].inputs[found[0]] not in self.inputs or len(steps) > 2:
             return None
-        place, ceiling = self._inputs.index(steps[0].inputs[found[0]]), found[1]
+        place, ceiling = self.inputs.index(steps[0].inputs[found[0]]), found[1]
         if len(steps) == 2:
             bounds = [self._numbers[value] for value in steps[1].inputs if value in self._numbers]
             if steps[1].operation.primitive is not primitives.min_p or steps[0].outputs[0] not in steps[1].inputs:
@@ -227,7 +229,7 @@ class Program:
             if ceiling is not None or not bounds:
                 return None
             ceiling = bounds[0]
-        return (place, ceiling) if self._results == list(steps[-1].outputs) else None
+        return (place, ceiling) if self.results == list(steps[-1].outputs) else None
 
 
 def _inlined(operation: core.JaxprEqn) -> tuple[core.Jaxpr, Sequence[Any]] | None:
