@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
+import flax.errors
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +19,8 @@ from lightjax.networks import cuts
 from lightjax.networks.architectures import Layer
 from lightjax.networks.cuts import Given
 from lightjax.networks.program import Program, named
+
+_CHANGED = "this model changes its own state when it is called: call its eval() first"
 
 
 def capture(
@@ -187,20 +190,25 @@ class Captured:
 
         def run(x: Array, arrays: list[Array]) -> tuple[list[Array], list[Array]]:
             network = restore(arrays, structure)  # a copy
-            if self.module is not None:
-                result = _name(self._run_linen(network, x), "output")
-            elif _name_submodules(network):
-                result = _name(self._call(network, x), "output")
-            else:
-                result = self._call(network, x)
-                names.extend(result if isinstance(result, Mapping) else ["output"])
-            found = [result[name] for name in names] if isinstance(result, Mapping) else [result][: len(names)]
-            return found, partition(network)[0]
+            modules = self.module is not None or _name_submodules(network)
+            result = self._call(network, x) if self.module is None else self._run_linen(network, x)
+            if modules or not isinstance(result, Mapping):
+                _name(result, "output")
+                return [], partition(network)[0]
+            if not all(isinstance(activation, Array) for activation in result.values()):
+                raise TypeError(f"network must return arrays by name, but this one returns {result!r:.200}")
+            names.extend(result)
+            return list(result.values()), partition(network)[0]
 
         shape = images.shape[1:] if self.one_picture else images.shape
-        program = Program(jax.make_jaxpr(run)(jax.ShapeDtypeStruct(shape, images.dtype), arrays), names)
+        try:
+            program = Program(jax.make_jaxpr(run)(jax.ShapeDtypeStruct(shape, images.dtype), arrays), names)
+        except flax.errors.TraceContextError as error:
+            raise TypeError(_CHANGED) from error
         if program.results[len(names) :] != program.inputs[1:]:
-            raise TypeError("this model changes its own state when it is called: call its eval() first")
+            raise TypeError(_CHANGED)
+        if not program.names:
+            raise TypeError("network must return activations, but this one returns no array of floats")
         return program, arrays
 
     def _call(self, network: Any, images: Array) -> Any:
@@ -228,7 +236,7 @@ def _name_submodules(network: Any) -> bool:
     return bool(modules)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _naming(kind: type, path: str) -> type:
     """A subclass whose instances name what they return when they are called."""
 
@@ -267,7 +275,7 @@ def _is(network: Any, library: str) -> bool:
 def _name(result: Any, path: str) -> Any:
     """The output of a module, with a name for each activation in it."""
     leaves, tree = jax.tree.flatten_with_path(result, is_leaf=lambda x: not isinstance(x, tuple | list | dict))
-    activations = [isinstance(x, Array) and jnp.issubdtype(x.dtype, jnp.floating) for _, x in leaves]
+    activations = [isinstance(x, Array) and x.ndim > 0 and jnp.issubdtype(x.dtype, jnp.floating) for _, x in leaves]
     named_leaves = []
     for (keys, leaf), activation in zip(leaves, activations, strict=True):
         within = "." + jax.tree_util.keystr(keys, simple=True, separator=".") if sum(activations) > 1 else ""

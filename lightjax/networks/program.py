@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
@@ -133,8 +134,8 @@ class Program:
         """A number that stands in the program, in its own type."""
         content = np.asarray(literal.val, literal.aval.dtype)  # type: ignore[union-attr]
         value = self._constant(content, literal.aval)
-        if content.ndim == 0:
-            self._numbers[value] = float(content.real)
+        if np.isrealobj(content):
+            self._numbers[value] = float(content)
         return value
 
     def _add(self, jaxpr: core.Jaxpr, constants: Sequence[Any], inputs: Sequence[int]) -> list[int]:
@@ -235,9 +236,7 @@ class Program:
 def _inlined(operation: core.JaxprEqn) -> tuple[core.Jaxpr, Sequence[Any]] | None:
     """The function that an operation calls, if it does nothing else."""
     kind, params = operation.primitive, operation.params
-    if kind is primitives.jit_p and params["name"] not in _LEFT_ALONE:
-        inner = params["jaxpr"]
-    elif kind is primitives.remat_p:
+    if kind is primitives.remat_p or (kind is primitives.jit_p and params["name"] not in _LEFT_ALONE):
         inner = params["jaxpr"]
     elif kind in (primitives.closed_call_p, primitives.call_p):
         inner = params["call_jaxpr"]
@@ -249,9 +248,7 @@ def _inlined(operation: core.JaxprEqn) -> tuple[core.Jaxpr, Sequence[Any]] | Non
 def _run(operation: core.JaxprEqn, inputs: Sequence[Any]) -> list[Any]:
     """The results of an operation as it is, by JAX's own evaluation of a program of this one operation."""
     values: Mapping = {
-        atom: value
-        for atom, value in zip(operation.invars, inputs, strict=True)
-        if not isinstance(atom, core.Literal)
+        atom: value for atom, value in zip(operation.invars, inputs, strict=True) if not isinstance(atom, core.Literal)
     }
     results = [variable for variable in operation.outvars if not isinstance(variable, core.DropVar)]
     origin = core.DebugInfo("lightjax", operation.primitive.name, None, None)
@@ -263,7 +260,7 @@ def _run(operation: core.JaxprEqn, inputs: Sequence[Any]) -> list[Any]:
 def _convolution(operation: core.JaxprEqn) -> Callable | None:
     """`ops.conv` for a convolution in any layout; None for those that it cannot compute."""
     params = operation.params
-    x, kernel = (atom.aval for atom in operation.invars)
+    x, kernel, result = (_type(atom) for atom in (*operation.invars, *operation.outvars))
     strides, padding = params["window_strides"], params["padding"]
     fits = (
         len(strides) == 2
@@ -272,7 +269,7 @@ def _convolution(operation: core.JaxprEqn) -> Callable | None:
         and params["feature_group_count"] == params["batch_group_count"] == 1
         and all(number >= 0 for pair in padding for number in pair)
         and jnp.issubdtype(x.dtype, jnp.floating)
-        and x.dtype == kernel.dtype == operation.outvars[0].aval.dtype
+        and x.dtype == kernel.dtype == result.dtype
         and _usual_precision(params["precision"])
     )
     if not fits:
@@ -289,6 +286,11 @@ def _convolution(operation: core.JaxprEqn) -> Callable | None:
     return convolve
 
 
+def _type(atom: core.Var | core.Literal) -> Any:
+    """Shape and type of a value in a jaxpr."""
+    return atom.aval
+
+
 def _usual_precision(precision: Any) -> bool:
     """Whether a precision is the one that `ops.conv` computes with."""
     usual = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
@@ -299,7 +301,7 @@ def _usual_precision(precision: Any) -> bool:
 def _max_pool(operation: core.JaxprEqn) -> Callable | None:
     """`ops.max_pool` for a pool over two axes in any layout; None for those that it cannot compute."""
     params = operation.params
-    (x,) = (atom.aval for atom in operation.invars)
+    x = _type(operation.invars[0])
     windows, strides, padding = params["window_dimensions"], params["window_strides"], params["padding"]
     pooled = [axis for axis, window in enumerate(windows) if window > 1]
     others = [axis for axis in range(len(windows)) if axis not in pooled]
