@@ -85,7 +85,10 @@ def activation_shapes(model: Model, image: Image, transform: Transform | None, r
     except flax.errors.TraceContextError as error:
         raise TypeError("this model changes its own state when it is called: call its eval() first") from error
     if not isinstance(found, Mapping) or not all(hasattr(a, "shape") for a in found.values()):
-        raise TypeError(f"model must return a mapping from names to activations, but this one returns {found!r}")
+        raise TypeError(
+            f"model must return a mapping from names to activations, but this one returns {found!r:.200}; "
+            "lj.capture(model) names the activations of a network"
+        )
     if replaced:
         raise ValueError("model must not name a layer 'input', which is the picture before the transform: rename it")
     square = view.shape[1] == view.shape[2]

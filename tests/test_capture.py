@@ -1,5 +1,6 @@
 """Networks that were not written for lightjax: names of their activations, rectifiers, fast derivatives, cuts."""
 
+import functools
 import re
 from dataclasses import replace
 
@@ -37,10 +38,11 @@ class ResNet(nnx.Module):
     def __init__(self, rngs):
         self.stem = nnx.Conv(3, 4, (3, 3), strides=2, rngs=rngs)
         self.blocks = nnx.List([Residual(rngs), Residual(rngs)])
+        self.pool = functools.partial(nnx.max_pool, window_shape=(3, 3), strides=(2, 2), padding="SAME")
         self.head = nnx.Linear(4, 5, rngs=rngs)
 
     def __call__(self, x):
-        x = nnx.max_pool(nnx.relu(self.stem(x)), (3, 3), (2, 2), "SAME")
+        x = self.pool(nnx.relu(self.stem(x)))
         x = jax.checkpoint(lambda y: self.blocks[1](y))(self.blocks[0](x))
         x = jax.jit(lambda block, y: block(y))(self.blocks[0], x)
         return self.head(x.mean((1, 2)))
@@ -211,6 +213,26 @@ def test_several_outputs_and_preprocessing():
         Net(Twice()), one_picture=False, channels="last", call=lambda net, x: jax.vmap(net)(x.transpose(0, 3, 1, 2))
     )
     assert batch(IMAGES)["twice.0"].shape == (2, 3, 24, 24)
+
+
+def test_channels_come_last_also_after_modules_that_are_mapped_over_positions():
+    class Net(eqx.Module):
+        norm: eqx.nn.LayerNorm
+        scale: eqx.nn.Linear
+
+        def __call__(self, x):
+            x = jax.vmap(jax.vmap(self.norm, 1, 1), 1, 1)(x)
+            return jax.vmap(jax.vmap(self.scale, 1, 1), 1, 1)(x)
+
+    images = jax.random.uniform(jax.random.key(6), (2, 4, 5, 3))
+    net = Net(eqx.nn.LayerNorm(3), eqx.nn.Linear(3, 6, key=jax.random.key(7)))
+    model = lj.capture(net)
+    found = model(images)
+    normal = jax.nn.standardize(images, epsilon=1e-5)
+    np.testing.assert_allclose(found["norm"], normal, atol=1e-5)
+    np.testing.assert_allclose(found["scale"], normal @ net.scale.weight.T + net.scale.bias, atol=1e-5)
+    np.testing.assert_array_equal(found["scale"], found["output"])
+    np.testing.assert_array_equal(model(images, given={"norm": found["norm"]})["output"], found["output"])
 
 
 def test_a_render_of_a_captured_network(networks):

@@ -155,31 +155,36 @@ class Captured:
         x = self._view(images)
         program, arrays = self._program(x)
         shapes = self._shapes(program, len(x))
-        inner = {name: self._moved(a, -1, 1) for name, a in cuts.check_given(given or {}, shapes).items()}
+        first = self._channels_first(program)
+        arrays_given = cuts.check_given(given or {}, shapes)
+        inner = {name: jnp.moveaxis(a, -1, 1) if name in first else a for name, a in arrays_given.items()}
         if not self.one_picture:
             found = program(x, *arrays, relu=relu, given=inner, fast=self.fast)
         else:
             single = None if relu is None else lambda a: relu(a[None])[0]  # a rectifier expects an axis of pictures
             run = lambda picture, given: program(picture, *arrays, relu=single, given=given, fast=self.fast)
             found = jax.vmap(run)(x, inner)
-        return {name: self._moved(found[name], 1, -1) for name in program.names if name in found}
+        moved = {name: jnp.moveaxis(found[name], 1, -1) for name in first.intersection(found)}
+        return {name: moved.get(name, found[name]) for name in program.names if name in found}
 
     def _view(self, images: Array) -> Array:
         """The images as the network takes them."""
         x = images if self.mean is None else images - jnp.array(self.mean, images.dtype)
         x = x if self.std is None else x / jnp.array(self.std, images.dtype)
-        return self._moved(x, -1, 1)
+        return jnp.moveaxis(x, -1, 1) if self.channels == "first" else x
 
-    def _moved(self, x: Array, source: int, target: int) -> Array:
-        return jnp.moveaxis(x, source, target) if self.channels == "first" and x.ndim == 4 else x
+    def _channels_first(self, program: Program) -> set[str]:
+        """Names of the activations that come out of the network as `[N, C, h, w]`."""
+        axes = 3 if self.one_picture else 4
+        named = {name for name, kind in program.shapes.items() if len(kind.shape) == axes}
+        return named - program.vectors if self.channels == "first" else set()
 
     def _shapes(self, program: Program, pictures: int) -> dict[str, jax.ShapeDtypeStruct]:
         """Shapes of the activations that the model returns."""
-        shapes = {}
+        shapes, first = {}, self._channels_first(program)
         for name, kind in program.shapes.items():
             shape = (pictures, *kind.shape) if self.one_picture else kind.shape
-            if self.channels == "first" and len(shape) == 4:
-                shape = (shape[0], *shape[2:], shape[1])
+            shape = (shape[0], *shape[2:], shape[1]) if name in first else shape
             shapes[name] = jax.ShapeDtypeStruct(shape, kind.dtype)
         return shapes
 

@@ -31,19 +31,26 @@ _MIXING = ("conv_general_dilated", "dot_general")
 
 # An operation that names its operand and does nothing else. Under `vmap` the new axis comes first.
 _named = core.Primitive("lightjax_named")
-_named.def_impl(lambda x, *, name: x)
-_named.def_abstract_eval(lambda x, *, name: x)
-ad.primitive_jvps[_named] = lambda primals, tangents, *, name: (_named.bind(*primals, name=name), *tangents)
-batching.primitive_batchers[_named] = lambda args, axes, *, name: (
-    _named.bind(jnp.moveaxis(args[0], axes[0], 0), name=name),
-    0,
-)
-mlir.register_lowering(_named, lambda context, x, *, name: [x])
+_named.def_impl(lambda x, **_: x)
+_named.def_abstract_eval(lambda x, **_: x)
+mlir.register_lowering(_named, lambda context, x, **_: [x])
 
 
-def named(x: Array, name: str) -> Array:
-    """The same array, which a `Program` traced from it finds by this name."""
-    return _named.bind(x, name=name)
+def named(x: Array, name: str, mapped: int = 0) -> Array:
+    """The same array, which a `Program` traced from it finds by this name; `mapped` counts the axes from `vmap`."""
+    return _named.bind(x, name=name, mapped=mapped)
+
+
+def _named_gradient(primals: Sequence[Array], tangents: Sequence[Any], *, name: str, mapped: int) -> tuple[Array, Any]:
+    return named(primals[0], name, mapped), tangents[0]
+
+
+def _named_batch(inputs: Sequence[Array], axes: Sequence[int], *, name: str, mapped: int) -> tuple[Array, int]:
+    return named(jnp.moveaxis(inputs[0], axes[0], 0), name, mapped + 1), 0
+
+
+ad.primitive_jvps[_named] = _named_gradient
+batching.primitive_batchers[_named] = _named_batch
 
 
 class Step(NamedTuple):
@@ -64,6 +71,7 @@ class Program:
       results: The values of the results.
       names: The value of each activation. What `named` saw a second time is called "name/2".
       shapes: Shape and type of each activation.
+      vectors: Names of what `vmap` made of vectors: their channels are last, whatever the network's layout.
     """
 
     def __init__(self, traced: core.ClosedJaxpr, outputs: Sequence[str] = ()):
@@ -75,6 +83,7 @@ class Program:
         """
         self.steps: list[Step] = []
         self.names: dict[str, int] = {}
+        self.vectors: set[str] = set()
         self._types: list[Any] = []
         self._constants: dict[int, Any] = {}
         self._numbers: dict[int, float] = {}  # constants that are one number, whatever their shape
@@ -176,6 +185,9 @@ class Program:
             while (again := name if calls == 1 else f"{name}/{calls}") in self.names:
                 calls += 1
             self.names[again] = step.outputs[0]
+            mapped = step.operation.params["mapped"]
+            if mapped and len(self._types[step.outputs[0]].shape) == mapped + 1:
+                self.vectors.add(again)
 
     def _replacement(self, step: Step, relu: ops.Relu | None, fast: bool) -> Callable | None:
         """What to compute in place of an operation; None for the operation itself."""
