@@ -11,13 +11,13 @@ import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 from jax.extend import core
 from jax.extend.core import primitives
 from jax.interpreters import ad, batching, mlir
 
 from lightjax import ops
-from lightjax.networks import cuts
+from lightjax.networks import cuts, fast_operations
 from lightjax.networks.cuts import Given
 
 _LEFT_ALONE = ("hard_sigmoid", "hard_silu")
@@ -74,12 +74,13 @@ class Program:
       vectors: Names of what `vmap` made of vectors: their channels are last, whatever the network's layout.
     """
 
-    def __init__(self, traced: core.ClosedJaxpr, outputs: Sequence[str] = ()):
+    def __init__(self, traced: core.ClosedJaxpr, outputs: Sequence[str] = (), varying: int = 1):
         """List the operations of a function.
 
         Args:
-          traced: The function, as `jax.make_jaxpr` traces it. Its first argument are the images.
+          traced: The function, as `jax.make_jaxpr` traces it.
           outputs: Names of its results.
+          varying: Number of its arguments, from the first, that are images or depend on them.
         """
         self.steps: list[Step] = []
         self.names: dict[str, int] = {}
@@ -88,7 +89,7 @@ class Program:
         self._constants: dict[int, Any] = {}
         self._numbers: dict[int, float] = {}  # constants that are one number, whatever their shape
         self.inputs = [self._value(variable.aval) for variable in traced.jaxpr.invars]
-        self._varying = set(self.inputs[:1])  # what depends on the images
+        self._varying = set(self.inputs[:varying])  # what depends on the images
         self._statistics: set[int] = set()  # what depends on sums and means of them only
         self.results = self._add(traced.jaxpr, traced.consts, self.inputs)
         self.names.update(zip(outputs, self.results, strict=False))
@@ -194,13 +195,10 @@ class Program:
         kind = step.operation.primitive
         if kind is _named:
             return lambda x: x
-        if fast and kind is primitives.conv_general_dilated_p:
-            return _convolution(step.operation)
-        if fast and kind is primitives.reduce_window_max_p:
-            return _max_pool(step.operation)
+        faster = fast_operations.replacement(step.operation) if fast else None
         rectified = None if relu is None else self._rectified(step)
         if relu is None or rectified is None:
-            return None
+            return faster
         place, ceiling = rectified
         if ceiling is None:
             return lambda *inputs: relu(inputs[place])
@@ -210,16 +208,14 @@ class Program:
         """The place of the operand of a rectifier, and its ceiling (6 in ReLU6); None for any other operation."""
         kind, inputs = step.operation.primitive, step.inputs
         numbers = [self._numbers.get(value) for value in inputs]
-        place, ceiling = 0, None
+        if kind in (primitives.custom_jvp_call_p, primitives.custom_vjp_call_p) and len(step.outputs) == 1:
+            body = Program(step.operation.params["call_jaxpr"], varying=len(inputs))
+            found = body._as_rectifier()
+            return found if found is not None and inputs[found[0]] in self._varying else None
         if kind is primitives.max_p and 0.0 in numbers:
-            place = 1 - numbers.index(0.0)
+            place, ceiling = 1 - numbers.index(0.0), None
         elif kind is primitives.clamp_p and numbers[0] == 0 and numbers[2] is not None:
             place, ceiling = 1, numbers[2]
-        elif kind in (primitives.custom_jvp_call_p, primitives.custom_vjp_call_p) and len(step.outputs) == 1:
-            body = Program(step.operation.params["call_jaxpr"])._as_rectifier()
-            if body is None:
-                return None
-            place, ceiling = body
         else:
             return None
         operand, result = self._types[inputs[place]], self._types[step.outputs[0]]
@@ -267,75 +263,3 @@ def _run(operation: core.JaxprEqn, inputs: Sequence[Any]) -> list[Any]:
     alone = core.Jaxpr((), list(values), results, [operation], operation.effects, origin)
     found = dict(zip(results, jax.core.eval_jaxpr(alone, (), *values.values()), strict=True))
     return [found.get(variable) for variable in operation.outvars]
-
-
-def _convolution(operation: core.JaxprEqn) -> Callable | None:
-    """`ops.conv` for a convolution in any layout; None for those that it cannot compute."""
-    params = operation.params
-    x, kernel, result = (_type(atom) for atom in (*operation.invars, *operation.outvars))
-    strides, padding = params["window_strides"], params["padding"]
-    fits = (
-        len(strides) == 2
-        and strides[0] == strides[1]
-        and all(factor == 1 for factor in (*params["lhs_dilation"], *params["rhs_dilation"]))
-        and params["feature_group_count"] == params["batch_group_count"] == 1
-        and all(number >= 0 for pair in padding for number in pair)
-        and jnp.issubdtype(x.dtype, jnp.floating)
-        and x.dtype == kernel.dtype == result.dtype
-        and _usual_precision(params["precision"])
-    )
-    if not fits:
-        return None
-    # Where batch, height, width and channels lie.
-    (n, c, h, w), (o, i, rows, columns), (to_n, to_c, to_h, to_w) = params["dimension_numbers"]
-    back = tuple(int(axis) for axis in np.argsort((to_n, to_h, to_w, to_c)))
-    padding = tuple((int(before), int(behind)) for before, behind in padding)
-
-    def convolve(x: Array, kernel: Array) -> Array:
-        x, kernel = x.transpose(n, h, w, c), kernel.transpose(rows, columns, i, o)
-        return ops.conv(x, kernel, strides[0], padding).transpose(back)
-
-    return convolve
-
-
-def _type(atom: core.Var | core.Literal) -> Any:
-    """Shape and type of a value in a jaxpr."""
-    return atom.aval
-
-
-def _usual_precision(precision: Any) -> bool:
-    """Whether a precision is the one that `ops.conv` computes with."""
-    usual = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
-    usual = None if usual is None else lax.Precision(usual)
-    return set(precision if isinstance(precision, tuple) else (precision,)) <= {usual, usual or lax.Precision.DEFAULT}
-
-
-def _max_pool(operation: core.JaxprEqn) -> Callable | None:
-    """`ops.max_pool` for a pool over two axes in any layout; None for those that it cannot compute."""
-    params = operation.params
-    x = _type(operation.invars[0])
-    windows, strides, padding = params["window_dimensions"], params["window_strides"], params["padding"]
-    pooled = [axis for axis, window in enumerate(windows) if window > 1]
-    others = [axis for axis in range(len(windows)) if axis not in pooled]
-    fits = (
-        len(pooled) == 2
-        and others
-        and all(windows[axis] == 3 and x.shape[axis] + sum(padding[axis]) >= 3 for axis in pooled)
-        and strides[pooled[0]] == strides[pooled[1]] in (1, 2)
-        and all(strides[axis] == 1 and tuple(padding[axis]) == (0, 0) for axis in others)
-        and all(number >= 0 for pair in padding for number in pair)
-        and all(factor == 1 for factor in (*params["base_dilation"], *params["window_dilation"]))
-        and jnp.issubdtype(x.dtype, jnp.floating)
-    )
-    if not fits:
-        return None
-    order = (*others[:-1], *pooled, others[-1])
-    back = tuple(int(axis) for axis in np.argsort(order))
-    around = tuple((int(padding[axis][0]), int(padding[axis][1])) for axis in pooled)
-
-    def pool(x: Array) -> Array:
-        x = x.transpose(order)
-        y = ops.max_pool(x.reshape(-1, *x.shape[-3:]), strides[pooled[0]], around)
-        return y.reshape(*x.shape[:-3], *y.shape[1:]).transpose(back)
-
-    return pool
