@@ -55,20 +55,8 @@ def pytest_collection_modifyitems(items):
 
 
 QUICK = {"arithmetic", "check", "classes", "formulas", "pictures", "precision", "primitive", "text", "units"}
-QUICK |= {
-    "batching",
-    "capture",
-    "cli",
-    "contracts",
-    "examples",
-    "images",
-    "inception",
-    "names",
-    "notebook",
-    "optimize",
-    "page",
-}
-QUICK |= {"recipe", "statistics", "transforms"}
+QUICK |= {"batching", "cli", "contracts", "examples", "images", "inception", "names", "notebook", "optimize", "page"}
+QUICK |= {"capture", "recipe", "statistics", "transforms"}
 """Files of tests that compile much and compute little, and that are not about bits or speed."""
 
 

@@ -83,7 +83,9 @@ def capture(
         module=network if linen else None,
         call=call,
         one_picture=equinox if one_picture is None else _checks.flag(one_picture, "one_picture"),
-        channels=_checks.one_of(channels or ("first" if equinox else "last"), ("first", "last"), "place of channels"),
+        channels=_checks.one_of(
+            ("first" if equinox else "last") if channels is None else channels, ("first", "last"), "place of channels"
+        ),
         mean=None if mean is None else _per_channel(mean, "mean"),
         std=None if std is None else _per_channel(std, "std", above=0),
         fast=_checks.flag(fast, "fast"),
@@ -200,7 +202,7 @@ class Captured:
             if modules or not isinstance(result, Mapping):
                 _name(result, "output")
                 return [], partition(network)[0]
-            if not all(isinstance(activation, Array) for activation in result.values()):
+            if not all(isinstance(activation, Array | np.ndarray) for activation in result.values()):
                 raise TypeError(f"network must return arrays by name, but this one returns {result!r:.200}")
             names.extend(result)
             return list(result.values()), partition(network)[0]
