@@ -21,8 +21,16 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
-def conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
-    """Convolve `[N, H, W, in]` with `[kh, kw, in, out]`, with a gradient that is fast inside loops.
+def conv(
+    x: Array,
+    kernel: Array,
+    stride: int | tuple[int, int],
+    padding: Padding,
+    *,
+    dilation: tuple[int, int] = (1, 1),
+    groups: int = 1,
+) -> Array:
+    """Convolve `[N, H, W, in]` with `[kh, kw, in / groups, out]`, with a gradient that is fast inside loops.
 
     A 1x1 convolution without padding is computed as a matrix product. For larger kernels on CPU, XLA rewrites the
     convolutions of a gradient into their fast form only outside of `scan`, `while` and `fori_loop`. This gradient is
@@ -30,16 +38,29 @@ def conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
 
     Args:
       x: Activations `[N, H, W, in]`.
-      kernel: Weights `[kh, kw, in, out]`.
-      stride: Step of the window along both axes.
+      kernel: Weights `[kh, kw, in / groups, out]`.
+      stride: Step of the window along both axes, or along height and width.
       padding: Zeros `(before, after)` to add along height and width.
+      dilation: Distance of the rows and of the columns of the kernel, in pixels.
+      groups: Number of groups of channels; each output sees the channels of its own group.
 
     Returns:
       The convolved activations `[N, h, w, out]`.
     """
-    if kernel.shape[:2] == (1, 1) and stride == 1 and not any(map(any, padding)):
-        return x @ kernel[0, 0]
-    return _conv(x, kernel, stride, padding)
+    strides = (stride, stride) if isinstance(stride, int) else stride
+    if groups == 1 and kernel.shape[:2] == (1, 1) and not any(map(any, padding)):
+        return x[:, :: strides[0], :: strides[1]] @ kernel[0, 0]
+    if groups == 1 and dilation == (1, 1) and strides[0] == strides[1]:
+        return _conv(x, kernel, strides[0], tuple(padding))
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        strides,
+        padding,
+        rhs_dilation=dilation,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+    )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
