@@ -2,19 +2,23 @@
 
 import dataclasses
 import functools
+import importlib.metadata
+import json
+import os
 from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import safetensors.numpy
 from jax import Array
 from jax.typing import DTypeLike
 
-from lightjax import ops
+from lightjax import _files, ops
 from lightjax._structure import Note
 from lightjax.networks.architectures import Layer
 from lightjax.networks.aten import CHANNELS_LAST, Tensor
-from lightjax.networks.graph import Graph, Output, evaluate, nodes_in
+from lightjax.networks.graph import FORMAT, Graph, GraphError, Output, evaluate, nodes_in
 
 
 @functools.partial(
@@ -54,6 +58,46 @@ class ConvertedNetwork:
         }
         return cls(arrays, graph, Note((source, tuple(class_names))), dtype.name)
 
+    @classmethod
+    def read(
+        cls, metadata: Mapping[str, str], tensors: Mapping[str, np.ndarray], dtype: DTypeLike = jnp.float32
+    ) -> "ConvertedNetwork":
+        """The network of a file.
+
+        Args:
+          metadata: What the file says about itself.
+          tensors: Its arrays.
+          dtype: Floating-point type to compute in.
+
+        Raises:
+          GraphError: If the graph is damaged, unknown, or does not fit the arrays.
+        """
+        graph = Graph.from_json(metadata.get("graph", ""), tensors)
+        try:
+            names = json.loads(metadata.get("class_names", "[]"))
+        except (ValueError, RecursionError):
+            names = None
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise GraphError("the class names of the network must be a list of texts")
+        source = metadata.get("source", "")
+        half = any(value.dtype == np.float16 for value in tensors.values())
+        if half and not source.endswith("float16 weights"):
+            source += ", float16 weights"
+        name = jnp.dtype(dtype).name
+        source += f", computed in {name}" * (name != "float32")
+        network = cls.of(graph, tensors, source=source, class_names=tuple(names), dtype=dtype)
+        images = jax.ShapeDtypeStruct((1, *graph.size, graph.channels), jnp.float32)
+        try:
+            found = jax.eval_shape(network, images)
+        except (ValueError, TypeError, IndexError, OverflowError, AttributeError, AssertionError) as error:
+            raise GraphError(f"the network cannot be computed: {error}") from None
+        for output in graph.outputs:
+            if found[output.layer].shape[-1] != output.channels:
+                raise GraphError(
+                    f"layer {output.layer!r} has {found[output.layer].shape[-1]} channels, not {output.channels}"
+                )
+        return network
+
     @property
     def source(self) -> str:
         """Where the network comes from, such as "resnet50@1f3a5c7e9b2d"."""
@@ -74,6 +118,39 @@ class ConvertedNetwork:
         """Name, channels, stride and receptive field of each activation, in the order of computation."""
         first = Layer("input", self.graph.channels, 1, 1)
         return (first, *(Layer(o.layer, o.channels, o.stride, o.receptive_field) for o in self.graph.outputs))
+
+    def save(self, path: str | os.PathLike, *, half: bool = False) -> None:
+        """Write the network into a file that `load_model` reads, without PyTorch.
+
+        Args:
+          path: The file, NAME.safetensors.
+          half: Whether to round the parameters to float16, which halves the file.
+
+        Raises:
+          ValueError: If the name does not end in .safetensors, or `half` is true and a parameter exceeds the range of
+            float16.
+          OSError: If the file cannot be written.
+        """
+        if not str(path).endswith(".safetensors"):
+            raise ValueError(f"the file of a network must be called NAME.safetensors, got {str(path)!r}")
+        tensors = {}
+        for key, value in self.parameters.items():
+            array = np.asarray(value)
+            if jnp.issubdtype(array.dtype, jnp.floating):
+                array = array.astype(np.float32)
+                if half:
+                    if np.abs(array[np.isfinite(array)]).max(initial=0) > np.finfo(np.float16).max:
+                        raise ValueError(f"parameter {key!r} has values above 65504, the largest number in float16")
+                    array = array.astype(np.float16)
+            tensors[key] = array
+        metadata = {
+            "format": FORMAT,
+            "lightjax": importlib.metadata.version("lightjax"),
+            "graph": self.graph.to_json(),
+            "source": self.source,
+            "class_names": json.dumps(self.class_names),
+        }
+        _files.write_atomically(path, safetensors.numpy.save(tensors, metadata))
 
     def __repr__(self) -> str:
         return f"ConvertedNetwork({self.source!r}, {len(self.graph.outputs)} layers)"

@@ -28,16 +28,37 @@ class View(NamedTuple):
 
 _WINDOWS = {"conv2d": "weight", "max_pool2d": "kernel_size", "avg_pool2d": "kernel_size"}
 _EVERYWHERE = {"matmul", "mm", "bmm", "addmm", "baddbmm", "einsum", "scaled_dot_product_attention", "cumsum", "topk"}
-_EVERYWHERE |= {"group_norm", "instance_norm", "adaptive_avg_pool2d", "adaptive_max_pool2d", "conv_transpose2d", "conv1d"}
+_EVERYWHERE |= {
+    "group_norm",
+    "instance_norm",
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool2d",
+    "conv_transpose2d",
+    "conv1d",
+}
 _EVERYWHERE |= {"upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d", "gather", "index", "flip"}
-_OVER_AXES = {"mean", "sum", "amax", "amin", "var", "var_mean", "std", "linalg_vector_norm", "max", "softmax", "_softmax"}
+_OVER_AXES = {
+    "mean",
+    "sum",
+    "amax",
+    "amin",
+    "var",
+    "var_mean",
+    "std",
+    "linalg_vector_norm",
+    "max",
+    "softmax",
+    "_softmax",
+}
 
 
 def describe(graph: Graph, tensors: Mapping[str, np.ndarray]) -> Graph:
     """A graph whose outputs know their axes, channels, strides and receptive fields, and whose tokens have a grid."""
     values = _shapes(graph, tensors)
     views = _views(graph, values, tensors)
-    first = next((node for node in graph.nodes if node.op == "conv2d" and nodes_in(node.arguments["input"]) == ["input"]), None)
+    first = next(
+        (node for node in graph.nodes if node.op == "conv2d" and nodes_in(node.arguments["input"]) == ["input"]), None
+    )
     grid, prefix = None, 0
     if first is not None and (patches := _patches(first, values)):
         lengths = [values[o.node].shape[1] for o in graph.outputs if _is_tokens(values[o.node])]
@@ -105,15 +126,15 @@ def _views(graph: Graph, values: Mapping[str, Any], tensors: Mapping[str, np.nda
         fields = [views[name].field for name in sources]
         field = None if None in fields else max(fields)  # type: ignore[type-var]
         if node.op in _WINDOWS:
-            strides = pair(node.arguments.get("stride", 1) or node.arguments.get("kernel_size", 1))
+            strides = pair(node.arguments.get("stride") or node.arguments.get("kernel_size", 1))
             kernel = node.arguments[_WINDOWS[node.op]]
             sides = pair(kernel) if not isinstance(kernel, dict) else tensors[kernel["tensor"]].shape[:2]
             dilation = max(pair(node.arguments.get("dilation", 1)))
             field = None if field is None else field + (max(sides) - 1) * dilation * stride
             stride *= max(strides)
-        elif node.op in _EVERYWHERE:
-            field = None
-        elif node.op == "linear" and isinstance(source, Tensor) and source.channel not in (None, source.ndim - 1):
+        elif node.op in _EVERYWHERE or (
+            node.op == "linear" and isinstance(source, Tensor) and source.channel not in (None, source.ndim - 1)
+        ):
             field = None
         elif node.op in _OVER_AXES and isinstance(source, Tensor):
             dims = node.arguments.get("dim")

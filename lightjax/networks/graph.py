@@ -21,8 +21,11 @@ from lightjax import ops
 from lightjax.networks import aten
 from lightjax.networks.aten import Tensor
 
+FORMAT = "lightjax graph"
+"""What the metadata of a file with a graph has as its format."""
+
 VERSION = 1
-MOST_NODES = 100_000
+MOST_NODES = 20_000
 DTYPES = ("bool", "int32", "int64", "float16", "bfloat16", "float32", "float64")
 
 

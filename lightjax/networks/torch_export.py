@@ -94,8 +94,7 @@ def recorded(module: "torch.nn.Module", images: "torch.Tensor") -> dict[str, "to
         return hook
 
     handles = [
-        part.register_forward_hook(keep(path or WHOLE))
-        for path, part in module.named_modules(remove_duplicate=False)
+        part.register_forward_hook(keep(path or WHOLE)) for path, part in module.named_modules(remove_duplicate=False)
     ]
     try:
         module(images)
@@ -167,7 +166,7 @@ class _Writer:
         user = [node.name for node in self.graph.nodes if node.op == "placeholder" and node.name not in sources]
         if len(user) != 1:
             raise ConversionError(f"the network must take one argument, the images, got {len(user)}")
-        self.same = {user[0]: "input"}  # nodes that have the value of another
+        self.same: dict[str, str] = {user[0]: "input"}  # nodes that have the value of another
         self.nodes: list[Node] = []
 
     def write(self, names: list[str]) -> Trace:
@@ -177,8 +176,8 @@ class _Writer:
                 self._enter(node)
             elif node.op == "output":
                 outputs = list(node.args[0])
-        layers = {
-            name: self.same.get(node.name, node.name)
+        layers: dict[str, str] = {
+            name: str(self.same.get(node.name, node.name))
             for name, node in zip(names, outputs, strict=True)
             if node is not None and node.name not in self.constants
         }
@@ -209,25 +208,24 @@ class _Writer:
     def _enter(self, node: Any) -> None:
         import torch
 
+        arguments: dict[str, Any] = {}
         if node.target is operator.getitem:
-            arguments, op = {"input": node.args[0], "index": node.args[1]}, "getitem"
+            op = "getitem"
+            arguments = {"input": node.args[0], "index": node.args[1]}
         elif node.target in _INTEGERS:
-            arguments, op = dict(zip(("input", "other"), node.args, strict=True)), _INTEGERS[node.target]
+            op = _INTEGERS[node.target]
+            arguments = {"input": node.args[0], "other": node.args[1]}
         elif isinstance(node.target, torch._ops.OpOverload):
             op = node.target._schema.name.partition("::")[2]
             arguments = {
-                argument.name: value
-                for argument, value in zip(node.target._schema.arguments, node.args, strict=False)
+                argument.name: value for argument, value in zip(node.target._schema.arguments, node.args, strict=False)
             } | dict(node.kwargs)
         else:
-            op, arguments = str(node.target), {}
+            op = str(node.target)
         module = self._module(node)
-        if op in _SAME and isinstance(arguments.get("self", arguments.get("input")), torch.fx.Node):
-            source = arguments.get("self", arguments.get("input"))
-            if source.name in self.constants:
-                self.constants[node.name], self.keys[node.name] = self.constants[source.name], self.keys[source.name]
-            else:
-                self.same[node.name] = self.same.get(source.name, source.name)
+        source = arguments.get("self", arguments.get("input"))
+        if op in _SAME and isinstance(source, torch.fx.Node) and source.name not in self.constants:
+            self.same[node.name] = self.same.get(source.name, source.name)
             return
         if self._fold(node, op):
             return
@@ -239,6 +237,7 @@ class _Writer:
     def _fold(self, node: Any, op: str) -> bool:
         """Compute a node that depends on nothing but parameters and numbers."""
         import torch
+        from torch.fx.node import map_arg
 
         if not isinstance(node.target, torch._ops.OpOverload) or not isinstance(node.meta.get("val"), torch.Tensor):
             return False
@@ -250,7 +249,7 @@ class _Writer:
             known = {source: self.constants[source.name] for source in sources}
         else:
             return False
-        args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), lambda source: known[source])
+        args, kwargs = map_arg((node.args, node.kwargs), lambda source: known[source])
         self.constants[node.name] = node.target(*args, **kwargs)
         self.keys[node.name] = f"constant.{node.name}"
         return True

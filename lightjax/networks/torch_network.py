@@ -37,10 +37,10 @@ def from_torch(
 ) -> ConvertedNetwork:
     """Convert a PyTorch network.
 
-    The network is traced by `torch.export` and computed by JAX, so PyTorch is needed only here. Layers have the paths of
-    PyTorch's modules: "layer3.5.conv2", "relu/2" for the second call of a module, ".0" for the first of several results,
-    and "output" for what the network itself returns. Tokens of a vision transformer come as a grid `[N, h, w, C]` under
-    the module's name, with the class token in `.cls` and further tokens in `.registers`.
+    The network is traced by `torch.export` and computed by JAX, so PyTorch is needed only here. Layers have the paths
+    of PyTorch's modules: "layer3.5.conv2", "relu/2" for the second call of a module, ".0" for the first of several
+    results, and "output" for what the network itself returns. Tokens of a vision transformer come as a grid
+    `[N, h, w, C]` under the module's name, with the class token in `.cls` and further tokens in `.registers`.
 
     Args:
       module: The network; it takes one argument, images `[N, C, H, W]`.
@@ -76,21 +76,23 @@ def from_torch(
             "the mean and the std that the network was trained with are not known: give mean=... and std=... "
             "(mean=(0, 0, 0), std=(1, 1, 1) for images in [0, 1] as they are)"
         )
-    mean, std = np.atleast_1d(_checks.numbers(mean, "mean")), np.atleast_1d(_checks.numbers(std, "std", above=0))
-    if mean.ndim != 1 or mean.shape != std.shape:
-        raise ValueError(f"mean and std must have a number for each channel, got {len(mean)} and {len(std)}")
+    means = np.ravel(_checks.numbers(mean, "mean")).tolist()
+    stds = np.ravel(_checks.numbers(std, "std", above=0)).tolist()
+    channels = len(means)
+    if len(stds) != channels:
+        raise ValueError(f"mean and std must have one number for each channel, got {channels} and {len(stds)}")
     height, width = _checks.height_and_width(known.get("size", 224) if size is None else size)
     with torch_export.evaluating(module):
-        traced = torch_export.trace(module, len(mean), (height, width))
+        traced = torch_export.trace(module, channels, (height, width))
         graph = Graph(
             nodes=traced.nodes,
             outputs=tuple(Output(layer, node, ()) for layer, node in traced.layers.items()),
             orders=traced.orders,
-            channels=len(mean),
+            channels=channels,
             size=(height, width),
-            fixed=not _same_at_other_size(module, traced, len(mean), (height, width)),
-            mean=tuple(mean.tolist()),
-            std=tuple(std.tolist()),
+            fixed=not _same_at_other_size(module, traced, channels, (height, width)),
+            mean=tuple(means),
+            std=tuple(stds),
             scale=_checks.number(scale, "scale"),
             bgr=_checks.flag(bgr, "bgr"),
         )
@@ -100,7 +102,9 @@ def from_torch(
         }
         graph = fields.describe(graph, tensors)
         graph.check(tensors)
-        network = ConvertedNetwork.of(graph, tensors, source=source or type(module).__name__, class_names=tuple(class_names))
+        network = ConvertedNetwork.of(
+            graph, tensors, source=source or type(module).__name__, class_names=tuple(class_names)
+        )
         if check:
             compare(network, module)
     return network
@@ -175,7 +179,9 @@ def _expected(module: "torch.nn.Module", pictures: "torch.Tensor") -> dict[str, 
         return {layer: value.numpy() for layer, value in torch_export.recorded(module, pictures).items()}
 
 
-def _differences(network: ConvertedNetwork, pictures: np.ndarray, expected: Mapping[str, np.ndarray]) -> dict[str, float]:
+def _differences(
+    network: ConvertedNetwork, pictures: np.ndarray, expected: Mapping[str, np.ndarray]
+) -> dict[str, float]:
     """Largest difference of each layer, as a part of its largest value. The pictures are the network's own input."""
     float64 = pictures.dtype == np.float64
     parameters = {

@@ -127,6 +127,7 @@ def _windows(size: int, kernel: int, stride: int, padding: int, ceil_mode: bool)
         number = (size + 2 * padding - kernel) // stride + 1
     if number < 1:
         raise ValueError(f"a picture of {size} positions is too small to pool; use a larger image")
+    _limited(kernel)
     return number, (number - 1) * stride + kernel - size - padding
 
 
@@ -211,7 +212,15 @@ def adaptive_max_pool2d(input: Tensor, output_size: Sequence[int]) -> tuple[Tens
 
 def _adaptive(size: int, wanted: int) -> list[tuple[int, int]]:
     """Start and end of the windows of an adaptive pool."""
+    _limited(wanted)
     return [(i * size // wanted, -(-(i + 1) * size // wanted)) for i in range(wanted)]
+
+
+def _limited(number: int) -> int:
+    """A number of positions, refused if it is absurd: what is made of it would fill the memory."""
+    if number > 4096:
+        raise ValueError(f"a window or an enlarged side must have at most 4096 positions, got {number}")
+    return number
 
 
 def _within(size: int, start: int, end: int) -> np.ndarray:
@@ -276,8 +285,8 @@ def _interpolated(input: Tensor, output_size, align_corners, scale_factors, scal
 
 def _wanted(size: Sequence[int], output_size: Any, scale_factors: Any) -> tuple[int, int]:
     if output_size is not None:
-        return pair(output_size)
-    height, width = (math.floor(n * f) for n, f in zip(size, scale_factors, strict=True))
+        return pair([_limited(n) for n in output_size])
+    height, width = (_limited(math.floor(n * f)) for n, f in zip(size, scale_factors, strict=True))
     return height, width
 
 

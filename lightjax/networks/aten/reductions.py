@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from lightjax.networks.aten.registry import OPERATIONS, operation
@@ -67,7 +66,7 @@ def var(
     input: Tensor, dim: Dims = None, unbiased: bool = True, correction: float | None = None, keepdim: bool = False
 ) -> Tensor:
     """The variance over axes."""
-    ddof = int(unbiased) if correction is None else correction
+    ddof = int(unbiased if correction is None else correction)
     return _reduced(lambda x, axis, keepdims: jnp.var(x, axis, ddof=ddof, keepdims=keepdims), input, dim, keepdim)
 
 
@@ -173,7 +172,7 @@ def ones_like(input: Tensor, dtype: Any = None) -> Tensor:
 @operation("arange")
 def arange(end: float, start: float = 0, step: float = 1, dtype: Any = None) -> Tensor:
     """Numbers at equal distances."""
-    return plain(np.arange(start, end, step, dtype))
+    return plain(jnp.arange(start, end, step, dtype))
 
 
 @operation("scalar_tensor")

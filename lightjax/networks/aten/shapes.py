@@ -38,7 +38,7 @@ def reshape(input: Tensor, size: Sequence[int] = (), shape: Sequence[int] = ()) 
         raise ValueError(f"{list(old)} cannot be reshaped to {new}")
     channel, places = None, []
     for olds, news in _groups(old, new):
-        if input.channel in olds:
+        if input.channel is not None and input.channel in olds:
             channel = next((axis for axis in news if new[axis] == old[input.channel]), None)
         lie = [input.order.index(axis) for axis in olds]
         places.append((lie, news))

@@ -95,6 +95,8 @@ def pointwise(function: Callable[..., Array], *operands: Any) -> Any:
     ndim = max(tensor.ndim for tensor in tensors)
     tensors = [tensor.widened(ndim) for tensor in tensors]
     first = max(tensors, key=lambda tensor: tensor.array.size)
-    wide = (operand.widened(ndim).arranged(first.order) if isinstance(operand, Tensor) else operand for operand in operands)
+    wide = (
+        operand.widened(ndim).arranged(first.order) if isinstance(operand, Tensor) else operand for operand in operands
+    )
     channels = (tensor.channel for tensor in [first, *tensors] if tensor.channel is not None)
     return Tensor(function(*wide), first.order, next(channels, None))
