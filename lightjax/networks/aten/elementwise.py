@@ -38,6 +38,9 @@ _UNARY = {
     "tanh": jnp.tanh,
 }
 _BINARY = {
+    "__and__": jnp.bitwise_and,
+    "__or__": jnp.bitwise_or,
+    "__xor__": jnp.bitwise_xor,
     "bitwise_and": jnp.bitwise_and,
     "bitwise_or": jnp.bitwise_or,
     "eq": jnp.equal,
@@ -132,6 +135,12 @@ def elu(input: Tensor, alpha: float = 1, scale: float = 1, input_scale: float = 
         return scale * jnp.where(x > 0, x, below)
 
     return pointwise(function, input)
+
+
+@operation("celu")
+def celu(input: Tensor, alpha: float = 1) -> Tensor:
+    """`x`, or `alpha * (exp(x / alpha) - 1)` where `x < 0`."""
+    return elu(input, alpha, 1, 1 / alpha)
 
 
 @operation("gelu")

@@ -199,6 +199,19 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     return first.holding(jnp.concatenate(arrays, first.axis(dim)))
 
 
+@operation("glu")
+def glu(input: Tensor, dim: int = -1) -> Tensor:
+    """The first half of an axis times the sigmoid of the second."""
+    first, second = split(input, input.shape[dim] // 2, dim=dim)
+    return first.holding(first.array * jax.nn.sigmoid(second.array))
+
+
+@operation("copy")
+def copy(input: Tensor, src: Tensor, **_: Any) -> Tensor:
+    """Another tensor in the shape and type of this one."""
+    return expand(src.holding(src.array.astype(input.array.dtype)), input.shape)
+
+
 @operation("stack")
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors along a new axis."""
