@@ -141,10 +141,9 @@ def test_max_pool_shows_nan_in_every_window_that_holds_one(stride, padding):
     np.testing.assert_array_equal(ops.max_pool(x, stride, padding), expected)
 
 
-@pytest.mark.parametrize("stride", [0, 3])
-def test_max_pool_refuses_other_strides(stride):
-    with pytest.raises(ValueError, match=f"stride must be between 1 and 2, got {stride}"):
-        ops.max_pool(jnp.zeros((1, 5, 5, 3)), stride, ((0, 0), (0, 0)))
+def test_max_pool_refuses_a_stride_of_0():
+    with pytest.raises(ValueError, match="stride must be at least 1, got 0"):
+        ops.max_pool(jnp.zeros((1, 5, 5, 3)), 0, ((0, 0), (0, 0)))
 
 
 def test_max_pool_refuses_activations_smaller_than_a_window():

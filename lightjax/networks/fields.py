@@ -75,7 +75,7 @@ def describe(graph: Graph, tensors: Mapping[str, np.ndarray]) -> Graph:
 
 
 def _described(output: Output, value: Tensor, view: View, grid: tuple[int, int] | None, prefix: int) -> list[Output]:
-    channel = value.channel if value.channel is not None else 1 if value.ndim == 4 else value.ndim - 1
+    channel = value.channel or (1 if value.ndim == 4 else value.ndim - 1)  # axis 0 holds the pictures
     order = (0, *(axis for axis in range(1, value.ndim) if axis != channel), channel)
     channels = value.shape[channel]
     if value.ndim == 4:

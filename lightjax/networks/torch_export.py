@@ -166,6 +166,12 @@ class _Writer:
         user = [node.name for node in self.graph.nodes if node.op == "placeholder" and node.name not in sources]
         if len(user) != 1:
             raise ConversionError(f"the network must take one argument, the images, got {len(user)}")
+        (images,) = (node for node in self.graph.nodes if node.name == user[0])
+        if str(images.meta["val"].shape[0]).isdigit():
+            raise ConversionError(
+                "the network must take any number of pictures, but it takes 2 because 2 were tried: a number in it "
+                "depends on the number of pictures"
+            )
         self.same: dict[str, str] = {user[0]: "input"}  # nodes that have the value of another
         self.nodes: list[Node] = []
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lightjax import _checks, ops
-from lightjax.networks import fields, torch_bridge, torch_export
+from lightjax.networks import fields, tensor_files, torch_export
 from lightjax.networks.aten import Tensor
 from lightjax.networks.converted import ConvertedNetwork
 from lightjax.networks.graph import Graph, Output, evaluate
@@ -64,7 +64,7 @@ def from_torch(
         preprocessing is not known.
       ImportError: If PyTorch is not installed.
     """
-    torch_bridge.require_torch()
+    tensor_files.require_torch()
     import torch
 
     if not isinstance(module, torch.nn.Module):

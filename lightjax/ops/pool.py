@@ -1,11 +1,13 @@
 """Max pooling, with PyTorch's gradient."""
 
 import functools
+import itertools
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
 from lightjax import _checks
 from lightjax.ops.conv import Padding
@@ -30,7 +32,7 @@ def max_pool(
       stride: Step of the window along both axes, or along height and width; at least 1.
       padding: Rows or columns `(before, after)` to add along height and width.
       window: Height and width of the window, in entries.
-      dilation: Distance of the entries of a window. Other values than 1 have XLA's gradient.
+      dilation: Distance of neighboring entries of a window along height and width.
 
     Returns:
       The pooled activations `[N, h, w, C]`.
@@ -45,35 +47,42 @@ def max_pool(
     reach = tuple(d * (k - 1) + 1 for k, d in zip(window, dilation, strict=True))
     if any(size + sum(pad) < k for size, pad, k in zip(x.shape[1:3], padding, reach, strict=True)):
         raise ValueError(f"activations of {x.shape[1]}x{x.shape[2]} are too small to pool; use a larger image")
-    if dilation != (1, 1):
-        around = ((0, 0), *padding, (0, 0))
-        steps, spread = (1, *strides, 1), (1, *dilation, 1)
-        return lax.reduce_window(x, -jnp.inf, lax.max, (1, *window, 1), steps, around, window_dilation=spread)
-    return _max_pool(jnp.pad(x, ((0, 0), *padding, (0, 0)), constant_values=-jnp.inf), strides, window)
+    x = jnp.pad(x, ((0, 0), *padding, (0, 0)), constant_values=-jnp.inf)
+    return _max_pool(x, tuple(Side(*side) for side in zip(window, strides, dilation, strict=True)))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def _max_pool(x: Array, strides: tuple[int, int], window: tuple[int, int]) -> Array:
-    return _max_pool_forward(x, strides, window)[0]
+class Side(NamedTuple):
+    """The windows along one axis: their length in entries, their step, and the distance of their entries."""
+
+    length: int
+    step: int
+    distance: int
 
 
-def _max_pool_forward(x: Array, strides: tuple[int, int], window: tuple[int, int]):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _max_pool(x: Array, sides: tuple[Side, Side]) -> Array:
+    return _max_pool_forward(x, sides)[0]
+
+
+def _max_pool_forward(x: Array, sides: tuple[Side, Side]):
     """The largest entry of each window (NaN if the window has one), and its place in reading order."""
-    ends = [(size - k) // step * step + 1 for size, k, step in zip(x.shape[1:3], window, strides, strict=True)]
+    window, strides, dilation = zip(*sides, strict=True)
+    ends = [(n - (k - 1) * d - 1) // s * s + 1 for n, (k, s, d) in zip(x.shape[1:3], sides, strict=True)]
     place = jnp.int8 if math.prod(window) < 128 else jnp.int32
     largest, which = x[:, : ends[0] : strides[0], : ends[1] : strides[1]], place(0)
     for tap in range(1, math.prod(window)):
-        row, column = divmod(tap, window[1])
+        row, column = (i * d for i, d in zip(divmod(tap, window[1]), dilation, strict=True))
         entry = x[:, row : row + ends[0] : strides[0], column : column + ends[1] : strides[1]]
         larger = (entry > largest) | jnp.isnan(entry)
         largest, which = jnp.where(larger, entry, largest), jnp.where(larger, place(tap), which)
     return largest, (which, x)
 
 
-def _max_pool_backward(strides: tuple[int, int], window: tuple[int, int], residuals, cotangent: Array):
+def _max_pool_backward(sides: tuple[Side, Side], residuals, cotangent: Array):
     which, x = residuals
+    window, strides, dilation = zip(*sides, strict=True)
     number, height, width, channels = x.shape
-    reach = [-(-k // step) - 1 for k, step in zip(window, strides, strict=True)]  # windows before that hold a pixel
+    reach = [(k - 1) * d // s for k, s, d in sides]  # farthest window before a pixel that holds it
     rows, columns = (-(-size // step) for size, step in zip((height, width), strides, strict=True))
     missing = [max(n - m, 0) for n, m in zip((rows, columns), cotangent.shape[1:3], strict=True)]
     edges = ((0, 0), (reach[0], missing[0]), (reach[1], missing[1]), (0, 0))
@@ -83,9 +92,13 @@ def _max_pool_backward(strides: tuple[int, int], window: tuple[int, int], residu
     def pixels(row: int, column: int) -> Array:
         """Gradient of the pixels `(row, column)`, `(row + step, column)`, `(row, column + step)`, ..."""
         total = jnp.zeros((number, rows, columns, channels), cotangent.dtype)
-        for i in range(row, window[0], strides[0]):
-            for j in range(column, window[1], strides[1]):
-                top, left = reach[0] - i // strides[0], reach[1] - j // strides[1]
+        for i, j in itertools.product(*map(range, window)):
+            (up, off_row), (back, off_column) = (
+                divmod(tap * d - pixel, s)
+                for tap, pixel, s, d in zip((i, j), (row, column), strides, dilation, strict=True)
+            )
+            if not off_row and not off_column:
+                top, left = reach[0] - up, reach[1] - back
                 view = (slice(None), slice(top, top + rows), slice(left, left + columns))
                 total += jnp.where(which[view] == window[1] * i + j, cotangent[view], 0)
         return total

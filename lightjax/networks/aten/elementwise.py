@@ -34,15 +34,12 @@ _UNARY = {
     "silu": jax.nn.silu,
     "sin": jnp.sin,
     "sqrt": jnp.sqrt,
-    "square": jnp.square,
     "tanh": jnp.tanh,
 }
 _BINARY = {
     "__and__": jnp.bitwise_and,
     "__or__": jnp.bitwise_or,
     "__xor__": jnp.bitwise_xor,
-    "bitwise_and": jnp.bitwise_and,
-    "bitwise_or": jnp.bitwise_or,
     "eq": jnp.equal,
     "floor_divide": jnp.floor_divide,
     "ge": jnp.greater_equal,
@@ -93,7 +90,7 @@ def relu6(input: Tensor, *, relu: ops.Relu) -> Tensor:
     return hardtanh(input, 0, 6, relu=relu)
 
 
-@operation("clamp", "clip")
+@operation("clamp")
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """`x` between two bounds, each of which may be None."""
     if min is not None:
@@ -161,7 +158,7 @@ def add(input: Any, other: Any, alpha: float = 1) -> Any:
     return pointwise(lambda a, b: a + (b if alpha == 1 else alpha * b), input, other)
 
 
-@operation("sub", "subtract")
+@operation("sub")
 def sub(input: Any, other: Any, alpha: float = 1) -> Any:
     """`input - alpha * other`."""
     return pointwise(lambda a, b: a - (b if alpha == 1 else alpha * b), input, other)
@@ -173,7 +170,7 @@ def rsub(input: Any, other: Any, alpha: float = 1) -> Any:
     return sub(other, input, alpha)
 
 
-@operation("div", "divide", "true_divide")
+@operation("div")
 def div(input: Any, other: Any, rounding_mode: str | None = None) -> Any:
     """`input / other`, exact, rounded down ("floor") or towards 0 ("trunc")."""
     rounded = {None: lambda q: q, "floor": jnp.floor, "trunc": jnp.trunc}[rounding_mode]
@@ -214,13 +211,7 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
     return pointwise(lambda a, b, w: a + w * (b - a), input, end, weight)
 
 
-@operation("to", "_to_copy", "type_as")
+@operation("_to_copy")
 def to(input: Tensor, dtype: Any = None, **_: Any) -> Tensor:
     """The same numbers in another type; a device or a memory format changes nothing."""
     return input if dtype is None else input.holding(input.array.astype(dtype))
-
-
-@operation("alias", "clone", "contiguous", "detach", "dropout", "feature_dropout", "lift_fresh_copy")
-def identity(input: Tensor, *_: Any, **__: Any) -> Tensor:
-    """The same tensor."""
-    return input

@@ -74,13 +74,13 @@ def attention(
     return plain(jax.nn.softmax(scores, axis=-1) @ v, q.ndim - 1)
 
 
-@operation("softmax", "_softmax")
+@operation("softmax")
 def softmax(input: Tensor, dim: int, **_) -> Tensor:
     """Softmax along an axis."""
     return input.holding(jax.nn.softmax(input.array, axis=input.axis(dim)))
 
 
-@operation("log_softmax", "_log_softmax")
+@operation("log_softmax")
 def log_softmax(input: Tensor, dim: int, **_) -> Tensor:
     """Logarithm of the softmax along an axis."""
     return input.holding(jax.nn.log_softmax(input.array, axis=input.axis(dim)))
@@ -97,7 +97,7 @@ def _normalized(x: Array, axes: tuple[int, ...], eps: float) -> Array:
     return x * lax.rsqrt(jnp.square(x).mean(axes, keepdims=True) + eps)
 
 
-@operation("batch_norm", "_native_batch_norm_legit_no_training")
+@operation("_native_batch_norm_legit_no_training")
 def batch_norm(
     input: Tensor,
     weight: Tensor | None,
@@ -106,12 +106,8 @@ def batch_norm(
     running_var: Tensor,
     momentum: float = 0,
     eps: float = 1e-5,
-    training: bool = False,
-    **_,
 ) -> tuple[Tensor, None, None]:
     """Scale and shift each channel by the statistics of the training."""
-    if training:
-        raise ValueError("batch normalization must use fixed statistics; call the network's eval() first")
     scale = lax.rsqrt(running_var.array + eps) * (1 if weight is None else weight.array)
     shift = (0 if bias is None else bias.array) - running_mean.array * scale
     shape = [-1 if axis == 1 else 1 for axis in input.order]

@@ -87,11 +87,11 @@ def var_mean(
     return var(input, dim, unbiased, correction, keepdim), mean(input, dim, keepdim)
 
 
-@operation("linalg_vector_norm", "norm")
-def norm(input: Tensor, ord: float = 2, dim: Dims = None, keepdim: bool = False, p: float = 2, **_: Any) -> Tensor:
+@operation("linalg_vector_norm")
+def norm(input: Tensor, ord: float = 2, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """The Euclidean length over axes."""
-    if (ord, p) != (2, 2):
-        raise ValueError(f"only norms of order 2 are known, got {ord if p == 2 else p}")
+    if ord != 2:
+        raise ValueError(f"only norms of order 2 are known, got {ord}")
     squares = total(input.holding(jnp.square(input.array)), dim, keepdim)
     # The gradient of a square root is infinite at 0; PyTorch takes 0 there.
     length = jnp.sqrt(jnp.where(squares.array > 0, squares.array, 1))
@@ -138,7 +138,7 @@ def full(size: Sequence[int], fill_value: float, dtype: Any = None, input: Tenso
     return plain(jnp.full(tuple(size), fill_value, kind))
 
 
-@operation("zeros", "new_zeros", "empty", "new_empty")
+@operation("zeros", "new_zeros")
 def zeros(size: Sequence[int], dtype: Any = None, input: Tensor | None = None) -> Tensor:
     """Zeros."""
     return full(size, 0.0, dtype, input)
@@ -157,7 +157,7 @@ def full_like(input: Tensor, fill_value: Any = 0, value: Any = None, dtype: Any 
     return input.holding(jnp.full_like(input.array, number.array if isinstance(number, Tensor) else number, dtype))
 
 
-@operation("zeros_like", "empty_like")
+@operation("zeros_like")
 def zeros_like(input: Tensor, dtype: Any = None) -> Tensor:
     """Zeros in the shape of another tensor."""
     return full_like(input, 0, dtype=dtype)
@@ -173,18 +173,6 @@ def ones_like(input: Tensor, dtype: Any = None) -> Tensor:
 def arange(end: float, start: float = 0, step: float = 1, dtype: Any = None) -> Tensor:
     """Numbers at equal distances."""
     return plain(jnp.arange(start, end, step, dtype))
-
-
-@operation("scalar_tensor")
-def scalar_tensor(s: float, dtype: Any = None) -> Tensor:
-    """One number."""
-    return plain(jnp.asarray(s, dtype))
-
-
-@operation("meshgrid")
-def meshgrid(tensors: Sequence[Tensor], indexing: str = "ij") -> list[Tensor]:
-    """The coordinates of a grid."""
-    return [plain(grid) for grid in jnp.meshgrid(*(t.home for t in tensors), indexing=indexing)]
 
 
 @operation("getitem")

@@ -28,10 +28,10 @@ def _groups(old: Sequence[int], new: Sequence[int]) -> Iterator[tuple[range, ran
         yield range(i, len(old)), range(j, len(new))
 
 
-@operation("view", "reshape", "_unsafe_view")
-def reshape(input: Tensor, size: Sequence[int] = (), shape: Sequence[int] = ()) -> Tensor:
+@operation("view", "_unsafe_view")
+def reshape(input: Tensor, size: Sequence[int]) -> Tensor:
     """The same numbers in another shape. Axes that can stay where they lie do."""
-    old, new = input.shape, list(size or shape)
+    old, new = input.shape, list(size)
     if -1 in new:
         new[new.index(-1)] = math.prod(old) // math.prod(n for n in new if n != -1)
     if math.prod(old) != math.prod(new):
@@ -47,21 +47,6 @@ def reshape(input: Tensor, size: Sequence[int] = (), shape: Sequence[int] = ()) 
     places.sort(key=lambda place: place[0] or [input.ndim])
     order = tuple(axis for _, news in places for axis in news)
     return Tensor(input.array.reshape([new[axis] for axis in order]), order, channel)
-
-
-@operation("flatten")
-def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    """Join a run of axes."""
-    shape, start, end = input.shape, start_dim % input.ndim, end_dim % input.ndim
-    return reshape(input, (*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :]))
-
-
-@operation("unflatten")
-def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
-    """Split an axis."""
-    shape, dim = input.shape, dim % input.ndim
-    sizes = [shape[dim] // math.prod(n for n in sizes if n != -1) if size == -1 else size for size in sizes]
-    return reshape(input, (*shape[:dim], *sizes, *shape[dim + 1 :]))
 
 
 @operation("squeeze")
@@ -94,23 +79,6 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """Two axes exchanged."""
     dims = list(range(input.ndim))
     dims[dim0], dims[dim1] = dims[dim1], dims[dim0]
-    return permute(input, dims)
-
-
-@operation("t")
-def t(input: Tensor) -> Tensor:
-    """The transposed matrix."""
-    return transpose(input, 0, 1) if input.ndim == 2 else input
-
-
-@operation("movedim")
-def movedim(input: Tensor, source: Sequence[int] | int, destination: Sequence[int] | int) -> Tensor:
-    """Some axes at other places."""
-    sources = [s % input.ndim for s in ([source] if isinstance(source, int) else source)]
-    targets = [d % input.ndim for d in ([destination] if isinstance(destination, int) else destination)]
-    dims = [axis for axis in range(input.ndim) if axis not in sources]
-    for target, s in sorted(zip(targets, sources, strict=True)):
-        dims.insert(target, s)
     return permute(input, dims)
 
 
@@ -161,7 +129,6 @@ def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
     return slice_scatter(input, unsqueeze(src, dim % input.ndim), dim, index, index + 1)
 
 
-@operation("narrow")
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """A run of entries of an axis."""
     return slice_of(input, dim, start, start + length)
@@ -178,19 +145,13 @@ def split(
     return [narrow(input, dim, end - length, length) for end, length in zip(ends, lengths, strict=True)]
 
 
-@operation("chunk")
-def chunk(input: Tensor, chunks: int, dim: int = 0) -> list[Tensor]:
-    """So many runs of entries of an axis."""
-    return split(input, -(-input.shape[dim] // chunks), dim=dim)
-
-
 @operation("unbind")
 def unbind(input: Tensor, dim: int = 0) -> list[Tensor]:
     """All entries of an axis."""
     return [select(input, dim, index) for index in range(input.shape[dim])]
 
 
-@operation("cat", "concat")
+@operation("cat")
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors one after the other."""
     tensors = [tensor for tensor in tensors if tensor.shape != (0,)]
@@ -250,7 +211,6 @@ def gather(input: Tensor, dim: int, index: Tensor, **_: Any) -> Tensor:
     return plain(jnp.take_along_axis(input.home, index.home, dim))
 
 
-@operation("constant_pad_nd")
 def constant_pad(input: Tensor, pad: Sequence[int], value: float = 0) -> Tensor:
     """A margin of one value; the last axis comes first in `pad`. A negative margin cuts."""
     margins = [(0, 0, 0)] * input.ndim
@@ -259,31 +219,16 @@ def constant_pad(input: Tensor, pad: Sequence[int], value: float = 0) -> Tensor:
     return input.holding(jax.lax.pad(input.array, jnp.asarray(value, input.array.dtype), margins))
 
 
-def _padded(input: Tensor, widths: Sequence[int], mode: str) -> Tensor:
-    margins = [(0, 0)] * input.ndim
-    for i in range(len(widths) // 2):
-        margins[input.axis(-1 - i)] = (widths[2 * i], widths[2 * i + 1])
-    return input.holding(jnp.pad(input.array, margins, mode=mode))
-
-
 @operation("pad")
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
     """A margin of a value, of the mirror image ("reflect"), of the border ("replicate"), or of the other side."""
     if mode == "constant":
         return constant_pad(input, pad, value or 0)
-    return _padded(input, pad, {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}[mode])
-
-
-@operation("reflection_pad1d", "reflection_pad2d")
-def reflection_pad(input: Tensor, padding: Sequence[int]) -> Tensor:
-    """A margin of the mirror image."""
-    return _padded(input, padding, "reflect")
-
-
-@operation("replication_pad1d", "replication_pad2d")
-def replication_pad(input: Tensor, padding: Sequence[int]) -> Tensor:
-    """A margin of the border."""
-    return _padded(input, padding, "edge")
+    margins = [(0, 0)] * input.ndim
+    for i in range(len(pad) // 2):
+        margins[input.axis(-1 - i)] = (pad[2 * i], pad[2 * i + 1])
+    names = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+    return input.holding(jnp.pad(input.array, margins, mode=names[mode]))
 
 
 @operation("pixel_shuffle")
