@@ -29,7 +29,7 @@ from lightjax.render import render, visualize, visualize_many
 from lightjax.result import NonFiniteError, Result
 
 if TYPE_CHECKING:
-    from lightjax.networks import WeightsError, load_model
+    from lightjax.networks import WeightsError, from_torch, load_model
 
 __version__ = importlib.metadata.version("lightjax")
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "deepdream",
     "direction",
     "diversity",
+    "from_torch",
     "image",
     "images",
     "layer",
@@ -66,6 +67,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("WeightsError", "load_model"):  # imported when first asked for: flax.nnx takes a while
+    if name in ("WeightsError", "from_torch", "load_model"):  # imported when first asked for: flax.nnx takes a while
         return getattr(networks, name)
     raise AttributeError(f"module 'lightjax' has no attribute {name!r}")

@@ -62,3 +62,11 @@ def numbers_of(text: str, option: str) -> list[int]:
     if not re.fullmatch(r"\d+(,\d+)*", text):
         raise ValueError(f"{option} must be numbers with commas between them, such as 64,256, got {text!r}")
     return [int(n) for n in text.split(",")]
+
+
+def decimals_of(text: str, option: str) -> list[float]:
+    """The numbers of "0.485,0.456,0.406"."""
+    try:
+        return [float(number) for number in text.split(",")]
+    except ValueError:
+        raise ValueError(f"{option} must be numbers with commas between them, got {text!r}") from None

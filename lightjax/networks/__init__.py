@@ -9,7 +9,9 @@ from lightjax.networks.torch_bridge import ConversionError
 
 if TYPE_CHECKING:
     from lightjax.networks import inception, weights
+    from lightjax.networks.converted import ConvertedNetwork
     from lightjax.networks.inception import InceptionV1
+    from lightjax.networks.torch_network import from_torch
     from lightjax.networks.weights import WeightsError, load_model
 
 __all__ = [
@@ -19,18 +21,26 @@ __all__ = [
     "Block",
     "Captured",
     "ConversionError",
+    "ConvertedNetwork",
     "InceptionV1",
     "Layer",
     "ResponseNorm",
     "WeightsError",
     "capture",
+    "from_torch",
     "inception",
     "load_model",
     "weights",
 ]
 
-_LAZY = {"InceptionV1": "inception", "WeightsError": "weights", "load_model": "weights"}
-"""The module of each name. Both modules need flax.nnx, whose import is slow, so they are imported when first used."""
+_LAZY = {
+    "ConvertedNetwork": "converted",
+    "InceptionV1": "inception",
+    "WeightsError": "weights",
+    "from_torch": "torch_network",
+    "load_model": "weights",
+}
+"""The module of each name. They are imported when first used, because the import of flax.nnx is slow."""
 
 
 def __getattr__(name: str) -> Any:

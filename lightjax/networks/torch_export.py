@@ -83,6 +83,8 @@ def recorded(module: "torch.nn.Module", images: "torch.Tensor") -> dict[str, "to
     calls: collections.Counter[str] = collections.Counter()
 
     def keep(path: str):
+        path = f"{path}/1" if path == "input" else path  # "input" is the picture
+
         def hook(_module, _inputs, result) -> None:
             calls[path] += 1
             name = path if calls[path] == 1 else f"{path}/{calls[path]}"

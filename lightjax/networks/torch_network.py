@@ -1,6 +1,8 @@
 """Any PyTorch network in JAX: trace it, compare it with PyTorch, describe its layers."""
 
+import copy
 import dataclasses
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -82,15 +84,16 @@ def from_torch(
     if len(stds) != channels:
         raise ValueError(f"mean and std must have one number for each channel, got {channels} and {len(stds)}")
     height, width = _checks.height_and_width(known.get("size", 224) if size is None else size)
-    with torch_export.evaluating(module):
-        traced = torch_export.trace(module, channels, (height, width))
+    plain = copy.deepcopy(module).cpu().float() if _needs_copy(module) else module
+    with torch_export.evaluating(plain):
+        traced = torch_export.trace(plain, channels, (height, width))
         graph = Graph(
             nodes=traced.nodes,
             outputs=tuple(Output(layer, node, ()) for layer, node in traced.layers.items()),
             orders=traced.orders,
             channels=channels,
             size=(height, width),
-            fixed=not _same_at_other_size(module, traced, channels, (height, width)),
+            fixed=not _same_at_other_size(plain, traced, channels, (height, width)),
             mean=tuple(means),
             std=tuple(stds),
             scale=_checks.number(scale, "scale"),
@@ -102,12 +105,29 @@ def from_torch(
         }
         graph = fields.describe(graph, tensors)
         graph.check(tensors)
-        network = ConvertedNetwork.of(
-            graph, tensors, source=source or type(module).__name__, class_names=tuple(class_names)
-        )
+        name = f"{source or type(module).__name__}@{_digest(graph, tensors)}"
+        network = ConvertedNetwork.of(graph, tensors, source=name, class_names=tuple(class_names))
+        if class_names and len(class_names) != network.layers[-1].channels:
+            raise ValueError(
+                f"the network has {network.layers[-1].channels} classes, got {len(class_names)} class_names"
+            )
         if check:
-            compare(network, module)
+            compare(network, plain)
     return network
+
+
+def _needs_copy(module: "torch.nn.Module") -> bool:
+    """Whether a module computes on an accelerator or not in float32."""
+    tensors = [*module.parameters(), *module.buffers()]
+    return any(t.device.type != "cpu" or (t.is_floating_point() and t.element_size() != 4) for t in tensors)
+
+
+def _digest(graph: Graph, tensors: Mapping[str, np.ndarray]) -> str:
+    """A hash of a network."""
+    digest = hashlib.sha256(graph.to_json().encode())
+    for key in sorted(tensors):
+        digest.update(tensors[key].tobytes())
+    return digest.hexdigest()[:12]
 
 
 def _known_preprocessing(module: Any, preprocess: Any) -> dict[str, Any]:
@@ -154,12 +174,7 @@ def compare(network: ConvertedNetwork, module: "torch.nn.Module") -> dict[str, f
     differences = _differences(network, pictures, expected)
     wrong = [layer for layer, difference in differences.items() if not difference <= TOLERANCE]
     if wrong:  # rounding that many layers amplify, or a mistake
-        state = {name: value.detach().clone() for name, value in module.state_dict().items()}
-        try:
-            expected = _expected(module.double(), torch.from_numpy(pictures.astype(np.float64)))
-        finally:
-            module.float()
-            module.load_state_dict(state)
+        expected = _expected(copy.deepcopy(module).double(), torch.from_numpy(pictures.astype(np.float64)))
         with jax.enable_x64(True):
             precise = _differences(dataclasses.replace(network, dtype="float64"), pictures.astype(np.float64), expected)
         wrong = [layer for layer, difference in precise.items() if not difference <= TOLERANCE]
@@ -197,14 +212,9 @@ def _differences(
     found = run(parameters, pictures)
     nodes = {output.layer: output.node for output in network.graph.outputs}
     differences = {}
-    for layer, value in expected.items():
-        name = layer if layer in nodes else f"{layer}.grid" if f"{layer}.grid" in nodes else None
-        if name is None:
-            continue
-        ours = np.asarray(found[nodes[name]])
-        if ours.shape != value.shape:
-            differences[layer] = float("inf")
-            continue
-        largest = np.abs(value).max(initial=0) or 1
-        differences[layer] = float(np.abs(ours - value).max(initial=0) / largest)
+    for layer, node in nodes.items():
+        if layer in expected:
+            ours, theirs = np.asarray(found[node]), expected[layer]
+            difference = np.abs(ours - theirs).max(initial=0) if ours.shape == theirs.shape else np.inf
+            differences[layer] = float(difference / (np.abs(theirs).max(initial=0) or 1))
     return differences

@@ -7,9 +7,10 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from lightjax import _checks, _files
-from lightjax.networks import architectures, inception, weights_file
+from lightjax.networks import architectures, graph, inception, weights_file
 from lightjax.networks.architectures import DEFAULT
 from lightjax.networks.conversion import Conversion, convert, verify
+from lightjax.networks.converted import ConvertedNetwork
 from lightjax.networks.downloads import CHECKPOINTS, OFFER, Checkpoint, blob_id, cache_folder, find
 from lightjax.networks.inception import InceptionV1
 from lightjax.networks.weights_file import WeightsError, WeightsFile, read, write
@@ -34,7 +35,7 @@ EMBEDDED = {"bvlc_googlenet": Path(__file__).parents[1] / "data" / "bvlc_googlen
 """Files of the networks that come with lightjax. The model card is `data/bvlc_googlenet.md`."""
 
 
-def load_model(model: str | os.PathLike = DEFAULT, *, dtype: DTypeLike = "float32") -> InceptionV1:
+def load_model(model: str | os.PathLike = DEFAULT, *, dtype: DTypeLike = "float32") -> InceptionV1 | ConvertedNetwork:
     """Load a pretrained network.
 
     "bvlc_googlenet" comes with lightjax. The weights of other names are looked up in the folder `$LIGHTJAX_HOME`, then
@@ -44,7 +45,7 @@ def load_model(model: str | os.PathLike = DEFAULT, *, dtype: DTypeLike = "float3
     Args:
       model: "bvlc_googlenet" (GoogLeNet, the network of DeepDream), "inception5h" (the network of Lucid, Lucent and
         TorchLight), "inception5h_torchlight" (the same weights with TorchLight's padding and normalization), or the
-        path of a weights file that `lightjax convert` wrote.
+        path of a file that `lightjax convert` or `model.save` wrote.
       dtype: Floating-point type to compute in. "bfloat16" is faster on hardware that supports it, and precise enough
         for pictures.
 
@@ -59,7 +60,13 @@ def load_model(model: str | os.PathLike = DEFAULT, *, dtype: DTypeLike = "float3
     """
     dtype = inception.check_dtype(dtype)
     path = _located(model)
-    file = weights_file.read(path)
+    tensors, metadata = weights_file.contents(path)
+    if metadata.get("format") == graph.FORMAT:
+        try:
+            return ConvertedNetwork.read(metadata, tensors, dtype)
+        except graph.GraphError as error:
+            raise WeightsError(f"{path} cannot be used: {error}") from None
+    file = weights_file.interpreted(path, tensors, metadata)
     if isinstance(model, str) and model in CHECKPOINTS:  # one file for networks with other rules
         architecture = architectures.with_classes(architectures.ARCHITECTURES[model], file.architecture.classes)
         file = file._replace(architecture=architecture)

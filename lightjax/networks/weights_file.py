@@ -38,16 +38,29 @@ class WeightsFile(NamedTuple):
         return f"{self.architecture.name}@{self.metadata.get('sha256', '')[:12]}" + ", float16 weights" * half
 
 
+def contents(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The arrays and the metadata of a safetensors file.
+
+    Raises:
+      WeightsError: If the file is damaged.
+    """
+    try:
+        return tensor_files.read_safetensors(path)
+    except tensor_files.TensorFileError as error:
+        raise WeightsError(f"{path} cannot be used: {error}; make it again") from None
+
+
 def read(path: str | os.PathLike) -> WeightsFile:
-    """Read a weights file.
+    """Read a weights file of an InceptionV1.
 
     Raises:
       WeightsError: If the file is damaged or was not written by lightjax.
     """
-    try:
-        parameters, metadata = tensor_files.read_safetensors(path)
-    except tensor_files.TensorFileError as error:
-        raise WeightsError(f"{path} cannot be used: {error}; make it again") from None
+    return interpreted(path, *contents(path))
+
+
+def interpreted(path: str | os.PathLike, parameters: dict[str, np.ndarray], metadata: dict[str, str]) -> WeightsFile:
+    """The weights file of some contents; errors are those of `read`."""
     if metadata.get("format") != "lightjax" or metadata.get("architecture") not in architectures.ARCHITECTURES:
         raise WeightsError(f"{path} is not a weights file of this version of lightjax; make it with 'lightjax convert'")
     published = architectures.ARCHITECTURES[metadata["architecture"]]

@@ -14,7 +14,7 @@ from lightjax import ops
 from lightjax.networks import aten, torch_network
 from lightjax.networks.aten import Tensor
 from lightjax.networks.graph import evaluate, nodes_in
-from lightjax.networks.torch_export import evaluating, recorded
+from lightjax.networks.torch_export import recorded
 
 SHAPE = (2, 4, 9, 10)
 
@@ -187,7 +187,9 @@ ROWS = {
     "topk": lambda x: x.topk(3, 1).values,
     "prod, any, all": lambda x: x.prod(1) * (x > 1).any(1) + x.mean(1) * (x > -1).all(1),
     "sizes": lambda x: x.reshape((x.shape[0] * 6 - x.shape[0] - 1 + 1) // 5 * 2, -1, x.shape[3]).mean(1)[::2],
-    "made of numbers": lambda x: x * torch.arange(10) + torch.ones_like(x) - torch.zeros_like(x) + x.new_full((9, 10), 2),
+    "made of numbers": lambda x: (
+        x * torch.arange(10) + torch.ones_like(x) - torch.zeros_like(x) + x.new_full((9, 10), 2)
+    ),
     "as many as pictures": lambda x: _as_many(x, x.shape[0]),
     "filled": lambda x: x * torch.full_like(x, 2).fill_(3),
     "adaptive_avg_pool1d": lambda x: F.adaptive_avg_pool1d(x.flatten(2), 7),
@@ -269,7 +271,8 @@ def test_every_operation_has_pytorchs_gradient(rows):
 
         return jax.vjp(value, x)[1](jnp.asarray(weights[name]))[0]
 
-    for name, found in jax.jit(lambda x: {name: gradient(x, name) for name in weights})(x).items():
+    gradients = jax.jit(lambda x: {name: gradient(x, name) for name in weights})(x)
+    for name, found in gradients.items():
         (expected,) = torch.autograd.grad(outputs[name], pictures, torch.tensor(weights[name]), retain_graph=True)
         expected = expected.numpy()
         assert np.abs(found - expected).max() < 1e-5 * (np.abs(expected).max() or 1), name
