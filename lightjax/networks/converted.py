@@ -185,7 +185,7 @@ class ConvertedNetwork:
         outputs, wanted = self.graph.outputs, None
         if given:
             starts = self._given(given)
-            wanted = self._after(set(starts))
+            wanted = self._after({self.graph.by_layer[layer].node: layer for layer in given})
             outputs = [output for output in outputs if output.node in wanted or output.layer in given]
             wanted = self._before(wanted, set(starts))
             known |= starts
@@ -238,8 +238,8 @@ class ConvertedNetwork:
             values[name] = Tensor(x, order, order[-1])
         return values
 
-    def _after(self, starts: set[str]) -> set[str]:
-        """The nodes that depend on given nodes.
+    def _after(self, starts: Mapping[str, str]) -> set[str]:
+        """The nodes that depend on given nodes, which have the names of their layers.
 
         Raises:
           ValueError: If nothing depends on one of them.
@@ -249,10 +249,9 @@ class ConvertedNetwork:
             sources = {name for argument in node.arguments.values() for name in nodes_in(argument)}
             if node.name not in starts and sources & after:
                 after.add(node.name)
-                read |= sources & starts
-        unread = [o.layer for o in self.graph.outputs if o.node in starts - read]
-        if unread:
-            raise ValueError(f"nothing is computed from {unread[0]!r} alone: give another layer")
+                read |= sources & starts.keys()
+        for node in starts.keys() - read:
+            raise ValueError(f"nothing is computed from {starts[node]!r} alone: give another layer")
         return after
 
     def _before(self, wanted: set[str], starts: set[str]) -> list[str]:
