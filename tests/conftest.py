@@ -58,11 +58,7 @@ def pytest_collection_modifyitems(items):
 
 QUICK = {"arithmetic", "check", "classes", "formulas", "pictures", "precision", "primitive", "text", "units"}
 QUICK |= {"batching", "cli", "contracts", "examples", "images", "inception", "names", "notebook", "optimize", "page"}
-<<<<<<< HEAD
-QUICK |= {"capture", "recipe", "statistics", "transforms"}
-=======
-QUICK |= {"aten", "from_torch", "recipe", "statistics", "transforms"}
->>>>>>> 5073a1b (Tests of networks from PyTorch)
+QUICK |= {"aten", "capture", "from_torch", "recipe", "statistics", "transforms"}
 """Files of tests that compile much and compute little, and that are not about bits or speed."""
 
 

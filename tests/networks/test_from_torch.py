@@ -26,7 +26,7 @@ FIXED = ("vit", "swin")
 
 
 class Net(nn.Module):
-    """A module called twice, another with two results, one that works in place, and one of no floating-point numbers."""
+    """A module that is called twice and works in place, and another with two results."""
 
     def __init__(self):
         super().__init__()
