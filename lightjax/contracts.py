@@ -28,7 +28,7 @@ class Fit(NamedTuple):
     shapes: Shapes
 
 
-class _Failed(ValueError):
+class ModelFailed(ValueError):
     """The model failed for the pictures that it got."""
 
 
@@ -42,9 +42,10 @@ def accepts_relu(model: Model) -> bool:
 
 def own_size(model: Model) -> tuple[int, int] | None:
     """The only size that a model takes, if it says so by an attribute `size`, (height, width); None for any size."""
-    size = getattr(model, "size", None)
-    pair = isinstance(size, tuple | list) and len(size) == 2 and all(type(n) is int and n > 0 for n in size)
-    return (size[0], size[1]) if pair else None
+    match getattr(model, "size", None):
+        case [int(height), int(width)] if height > 0 and width > 0:
+            return height, width
+    return None
 
 
 def fit(model: Model, image: Image, transform: Transform | None, relu: str | None) -> Fit:
@@ -59,11 +60,11 @@ def fit(model: Model, image: Image, transform: Transform | None, relu: str | Non
         channel; if the gradient rule is unknown, or the model has no keyword `relu` and `relu` is not None.
     """
     rule = _checked(model, image, transform, relu)
-    failed: list[_Failed] = []
+    failed: list[ModelFailed] = []
     for one, other in _choices(model, image, transform):
         try:
             return Fit(one, other, _shapes(model, one, other, rule))
-        except _Failed as error:
+        except ModelFailed as error:
             failed.append(error)
     raise failed[0]
 
@@ -79,10 +80,9 @@ def activation_shapes(model: Model, image: Image, transform: Transform | None, r
 
 def _choices(model: Model, image: Image, transform: Transform | None) -> Iterator[tuple[Image, Transform | None]]:
     """What suits the model, the most likely first."""
-    default, size = isinstance(transform, Compose) and transform == transforms.DEFAULT, own_size(model)
-    if not default:
-        ways = [transform]
-    else:
+    size = own_size(model)
+    ways: list[Transform | None] = [transform]
+    if isinstance(transform, Compose) and transform == transforms.DEFAULT:
         picture = _decoded(image).shape[1:3]
         if size not in (None, picture):
             raise ValueError(
@@ -99,17 +99,17 @@ def _choices(model: Model, image: Image, transform: Transform | None) -> Iterato
 def _checked(model: Model, image: Image, transform: Transform | None, relu: str | None) -> ops.Relu | None:
     """The rectifier, after checks of the parts by themselves."""
     if not callable(model):
-        raise TypeError(f"model must be a function of images that returns named activations, got {model!r}")
+        raise TypeError(f"model must be a function of images that returns named activations, got {model!r:.200}")
     if isinstance(model, type):
         raise TypeError(f"model must be an instance, got the class {model.__name__}: call it first")
     if not callable(getattr(image, "init", None)) or not callable(getattr(image, "decode", None)):
-        raise TypeError(f"image must have functions init and decode, as lj.image() has, got {image!r}")
+        raise TypeError(f"image must have functions init and decode, as lj.image() has, got {image!r:.200}")
     if isinstance(transform, list | tuple):
         raise TypeError("transform must be one transform: combine several with lj.transforms.compose(*transforms)")
     if isinstance(transform, type):
         raise TypeError(f"transform must be an instance, got the class {transform.__name__}: call it with its settings")
     if transform is not None and not callable(transform):
-        raise TypeError(f"transform must be a function of a key and images, or None, got {transform!r}")
+        raise TypeError(f"transform must be a function of a key and images, or None, got {transform!r:.200}")
     for part, name, what in (
         (image, "image", image),
         (transform, "transform", transform),
@@ -119,7 +119,7 @@ def _checked(model: Model, image: Image, transform: Transform | None, relu: str 
             hash(partition(part)[1])
         except TypeError as error:
             raise TypeError(
-                f"{name} must be hashable, as functions and frozen dataclasses are, got {what!r}"
+                f"{name} must be hashable, as functions and frozen dataclasses are, got {what!r:.200}"
             ) from error
     rule = None if relu is None else ops.rectifier(relu)
     if rule is not None and not accepts_relu(model):
@@ -153,10 +153,12 @@ def _shapes(model: Model, image: Image, transform: Transform | None, rule: ops.R
         except flax.errors.TraceContextError as error:
             raise TypeError("this model changes its own state when it is called: call its eval() first") from error
         except Exception as error:
-            raise _Failed(_failure(view.shape, pictures.shape, error)) from error
+            raise ModelFailed(_failure(view.shape, pictures.shape, error)) from error
         found = _activations.named(found)
         if found.get("input", images) is not images:
-            raise ValueError("model must not name a layer 'input', which is the picture before the transform: rename it")
+            raise ValueError(
+                "model must not name a layer 'input', which is the picture before the transform: rename it"
+            )
         return found
 
     found = jax.eval_shape(run, view)
@@ -172,16 +174,11 @@ def _shapes(model: Model, image: Image, transform: Transform | None, rule: ops.R
 
 def _failure(view: tuple[int, ...], picture: tuple[int, ...], error: Exception) -> str:
     """What the network saw when it failed, and what may help."""
-    saw, given = _pixels(view[1:3]), _pixels(picture[1:3])
     reason = " ".join(f"{type(error).__name__}: {error}".split())
-    size = (
-        f"for a network of one size, end the transform with lj.transforms.CropOrPad({picture[1:3]})"
-        if saw != given
-        else "give the picture the size that it takes, with size= or lj.image(size)"
-    )
     return (
-        f"the network saw {saw} of a {given} picture, with {view[3]} channels, and failed ({reason:.200}): {size}, and "
-        "for another number of channels use image=lj.image(size, channels=1)"
+        f"the network saw {_pixels(view[1:3])} of a {_pixels(picture[1:3])} picture, with {view[3]} channels, and failed "
+        f"({reason:.200}): a network of one size needs that size= or lj.image(size), and lj.transforms.CropOrPad(size) at "
+        "the end of a transform of your own; one of other channels needs image=lj.image(size, channels=1)"
     )
 
 

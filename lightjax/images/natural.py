@@ -213,10 +213,10 @@ def _checked_color(color: Any, channels: int) -> str | Matrix:
         matrix = np.asarray(color, np.float64)
     except (TypeError, ValueError):  # rows of different lengths, or entries that are not numbers
         matrix = np.zeros(0)
-    wrong = matrix.ndim != 2 or len(matrix) != channels or not 1 <= matrix.shape[1] <= channels
-    if wrong or not np.isfinite(matrix).all():
+    possible = [(channels, planes) for planes in range(1, channels + 1)]
+    if matrix.shape not in possible or not np.isfinite(matrix).all():
         raise ValueError(must)
-    return tuple(tuple(map(float, row)) for row in matrix.tolist())
+    return tuple(tuple(map(float, row)) for row in matrix.reshape(channels, -1).tolist())
 
 
 class _Squash(NamedTuple):
@@ -286,7 +286,9 @@ def check_start(image: Image, pictures: ArrayLike, shape: Shape) -> np.ndarray:
     pictures = pictures.astype(np.float32)
     if channels == 1:
         if (pictures != pictures[..., :1]).any():
-            raise ValueError("start has colors, but the image has one channel: load_picture(file, gray=True) reads grays")
+            raise ValueError(
+                "start has colors, but the image has one channel: load_picture(file, gray=True) reads grays"
+            )
         pictures = pictures[..., :1]
     if pictures.shape[-1] < channels:
         pictures = np.concatenate([pictures, np.ones_like(pictures[..., :1])], axis=-1)

@@ -12,7 +12,7 @@ from jax import Array
 from jax.core import Tracer
 
 from lightjax import _checks
-from lightjax.objectives import select, text
+from lightjax.objectives import names, select, text
 from lightjax.objectives.select import Activations
 
 
@@ -133,7 +133,7 @@ class _Named(dict):
 
     def __missing__(self, name: str):
         self._last.pop()
-        _checks.one_of(name, self, "layer")
+        names.known(name, self)
 
 
 # Pictures by index.
