@@ -176,9 +176,10 @@ def _failure(view: tuple[int, ...], picture: tuple[int, ...], error: Exception) 
     """What the network saw when it failed, and what may help."""
     reason = " ".join(f"{type(error).__name__}: {error}".split())
     return (
-        f"the network saw {_pixels(view[1:3])} of a {_pixels(picture[1:3])} picture, with {view[3]} channels, and failed "
-        f"({reason:.200}): a network of one size needs that size= or lj.image(size), and lj.transforms.CropOrPad(size) at "
-        "the end of a transform of your own; one of other channels needs image=lj.image(size, channels=1)"
+        f"the network saw {_pixels(view[1:3])} of a {_pixels(picture[1:3])} picture, with {view[3]} channels, and "
+        f"failed ({reason:.200}): a network of one size needs that size= or lj.image(size), and "
+        "lj.transforms.CropOrPad(size) at the end of a transform of your own; one of other channels needs "
+        "image=lj.image(size, channels=1)"
     )
 
 

@@ -85,8 +85,8 @@ def find(
     _checks.whole(count, "count", least=1)
     _checks.whole(size, "size", least=1)
     wanted = {layer: np.array(list(dict.fromkeys(indices)), np.int32) for layer, indices in channels.items() if indices}
-    _, bands = input_of(model, size, size)
-    shapes = _shapes(model, wanted, (1, size, size, bands))
+    _, bands, found = input_of(model, size, size)
+    shapes = _shapes(wanted, found)
     folder, output = Path(folder), Path(output)
     paths = pictures_in(folder, output)
     excitations = jax.jit(_excitations(model, wanted))
@@ -118,20 +118,27 @@ def find(
     return _write(best, wanted, shapes, fields, paths, folder, output, size)
 
 
-def input_of(model: Model, side: int, size: int = SIZE) -> tuple[int, int]:
-    """The size of square photographs for a model, `size` or else `side`, and their number of channels, 3 or else 1.
+def input_of(model: Model, side: int, size: int = SIZE) -> tuple[int, int, dict[str, Any]]:
+    """What photographs are like for a model, which decides between two sizes of a square and 3 channels or 1.
+
+    Args:
+      model: A network.
+      side: The size if the model fails for `size`.
+      size: The size that is preferred.
+
+    Returns:
+      The size, the number of channels, and the shapes of the activations.
 
     Raises:
       ValueError: If the model fails for all of these.
     """
     failed: Exception | None = None
     for pixels, bands in itertools.product(dict.fromkeys((size, side)), (3, 1)):
+        picture = jax.ShapeDtypeStruct((1, pixels, pixels, bands), jnp.float32)
         try:
-            _activations_of(model, (1, pixels, pixels, bands))
+            return pixels, bands, jax.eval_shape(lambda images: call(model, images), picture)
         except Exception as error:
             failed = failed or error
-        else:
-            return pixels, bands
     reason = " ".join(f"{type(failed).__name__}: {failed}".split())
     sizes = " or ".join(f"{n}x{n}" for n in dict.fromkeys((size, side)))
     raise ValueError(
@@ -139,13 +146,8 @@ def input_of(model: Model, side: int, size: int = SIZE) -> tuple[int, int]:
     ) from failed
 
 
-def _activations_of(model: Model, shape: tuple[int, ...]) -> dict[str, Any]:
-    return jax.eval_shape(lambda images: call(model, images), jax.ShapeDtypeStruct(shape, jnp.float32))
-
-
-def _shapes(model: Model, wanted: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+def _shapes(wanted: Mapping[str, np.ndarray], found: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """Shapes of the layers for one picture, after a check that they and their channels are there."""
-    found = _activations_of(model, shape)
     for layer, indices in wanted.items():
         objectives.check(objectives.channel(layer, indices), found)
     return {layer: found[layer].shape for layer in wanted}

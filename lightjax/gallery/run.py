@@ -337,7 +337,7 @@ def _write_page(folder: Path, manifest: Mapping[str, Any], model: Model, example
     channels = {layer: manifests.parse_channels(text) for layer, text in manifest["settings"]["channels"].items()}
     for leftover in (file, *(folder / EXAMPLES).glob("[!.]*")):
         _files.remove_leftovers(leftover)
-    size, _ = dataset_examples.input_of(model, manifest["settings"]["size"][0])
+    size, *_ = dataset_examples.input_of(model, manifest["settings"]["size"][0])
     found = dataset_examples.find(model, examples, channels, folder / EXAMPLES, size=size, progress=progress)
     known = {"folder": content, "examples": {f"{layer}:{channel}": seen for (layer, channel), seen in found.items()}}
     _files.write_atomically(file, manifests.to_json(known))

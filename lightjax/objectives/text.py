@@ -165,21 +165,21 @@ def _spell_out(match: re.Match) -> str:
     if bounds := re.fullmatch(r"(\d+)-(\d+)", channels):
         first, last = int(bounds[1]), int(bounds[2])
         if last < first:
-            raise ValueError(f"the range {channels!r} runs backwards; write {last}-{first}, or ' - ' to subtract")
+            raise ValueError(f"the range {channels!r:.200} runs backwards; write {last}-{first}, or ' - ' to subtract")
         if last - first >= 100_000:
-            raise ValueError(f"the range {channels!r} is longer than any layer")
+            raise ValueError(f"the range {channels!r:.200} is longer than any layer")
         index: int | list[int] = list(range(first, last + 1))
     elif re.fullmatch(r"\d+(,\d+)*", channels):
         index = [int(c) for c in channels.split(",")] if "," in channels else int(channels)
     else:
         raise ValueError(
-            f"channel of {name!r} must be a number, a list such as 97,143 or a range such as 90-99, got {channels!r}; "
-            "put spaces around the operators of arithmetic"
+            f"channel of {name!r:.200} must be a number, a list such as 97,143 or a range such as 90-99, "
+            f"got {channels!r:.200}; put spaces around the operators of arithmetic"
         )
     if position is None:
         return f"channel({name!r}, {index!r})"
     if not position.isdecimal():
-        raise ValueError(f"position in {name!r} must be one number, counted along the rows, got {position!r}")
+        raise ValueError(f"position in {name!r:.200} must be one number, counted along the rows, got {position!r:.200}")
     return f"neuron({name!r}, {index!r}, {int(position)})"
 
 
@@ -208,4 +208,4 @@ def _evaluate(node: ast.expr, functions: Mapping[str, Callable]) -> Any:
             named = {keyword.arg: _evaluate(keyword.value, functions) for keyword in keywords}
             if None not in named:
                 return functions[name](*(_evaluate(arg, functions) for arg in args), **named)  # type: ignore[arg-type]
-    raise TypeError(f"{ast.unparse(node)!r} is not understood")
+    raise TypeError(f"{ast.unparse(node)!r:.200} is not understood")
