@@ -445,7 +445,7 @@ def test_a_network_of_one_size_and_one_channel_renders_and_its_png_gives_the_sam
     settings = {"model": sized, "image": lj.image(12, channels=1), "steps": 0}
     started = lj.render(lj.Recipe.of("stage-4/0:1", start=start, **settings), progress=False)
     assert np.abs(started.images - result.images).max() <= 1.5 / 255
-    jobs = lj.visualize_many(["stage-4/0:1", "stage-4/0:0[0]"], progress=False, **settings).in_order()
+    jobs = lj.visualize_many(["stage-4/0:1", "stage-4/0:0[0]"], progress=False, chunk=2, **settings).in_order()
     assert [job.settings["objective"] for job in jobs] == ["channel('stage-4/0', 1)", "channel('stage-4/0', 0)[0]"]
 
 
