@@ -57,7 +57,7 @@ def split(given: str | Objective | Iterable[str | Objective | Callable], layers:
     if len(lengths) != 1:
         found = f"its arrays have {', '.join(map(str, lengths))} entries" if lengths else "it has no arrays"
         raise ValueError(
-            f"one objective for many jobs needs arrays with one entry for each job, but {found}: {goal!r}; "
+            f"one objective for many jobs needs arrays with one entry for each job, but {found}: {goal!r:.200}; "
             "write channel('mixed4a', [0, 1, 2]), or give a list of objectives"
         )
     return [structure.unflatten([x[i] if np.ndim(x) else x for x in leaves]) for i in range(lengths[0])]

@@ -306,14 +306,14 @@ def _optimizer(given: Any) -> optax.GradientTransformation | float:
         return given
     if callable(given) or given is None:
         advice = "; put a schedule into an optimizer, as in optax.adam(schedule)" if callable(given) else ""
-        raise TypeError(f"optimizer must be an optax optimizer or a learning rate for Adam, got {given!r}{advice}")
+        raise TypeError(f"optimizer must be an optax optimizer or a learning rate for Adam, got {given!r:.200}{advice}")
     return _checks.number(given, "the learning rate", above=0)
 
 
 def numbers_of_steps(given: Any, steps: int, what: str) -> tuple[int, ...]:
     """Several numbers of steps, checked and in order."""
     if not isinstance(given, Iterable) or isinstance(given, str):
-        raise TypeError(f"{what} must be several numbers of steps, such as (128, 512), got {given!r}")
+        raise TypeError(f"{what} must be several numbers of steps, such as (128, 512), got {given!r:.200}")
     numbers = sorted({_checks.whole(number, f"a number in {what}", least=0) for number in given})
     if numbers and numbers[-1] > steps:
         raise ValueError(f"{what} must be at most {steps}, the number of steps, got {numbers[-1]}")

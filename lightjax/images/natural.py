@@ -166,7 +166,7 @@ def image(
     """
     height, width = _checks.height_and_width(size)
     if not callable(getattr(basis, "init", None)) or not callable(getattr(basis, "decode", None)):
-        raise TypeError(f"basis must have functions init and decode, such as Fourier() has, got {basis!r}")
+        raise TypeError(f"basis must have functions init and decode, such as Fourier() has, got {basis!r:.200}")
     if color is None:
         color = getattr(basis, "color", "lucid") if channels == 3 else "gray" if channels == 1 else "bands"
     return NaturalImage(height, width, batch, basis, color, squash, alpha, channels)  # type: ignore[arg-type]

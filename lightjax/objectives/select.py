@@ -136,8 +136,8 @@ def at(x: Array, layer: str, position: Any) -> Array:
         position = (height // 2, width // 2)
     if any(np.ndim(part) for part in jax.tree.leaves(position)):
         raise ValueError(
-            f"position in {layer} must be (row, column) or one number that counts along the rows, got {position!r}; "
-            "for a window use channel(layer, channel, rows=range(3, 5), columns=range(4, 9))"
+            f"position in {layer} must be (row, column) or one number that counts along the rows, "
+            f"got {position!r:.200}; for a window use channel(layer, channel, rows=range(3, 5), columns=range(4, 9))"
         )
     if isinstance(position, tuple):
         return window(x, layer, *position).reshape(pictures, -1, depth)
