@@ -14,6 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+_LISTED = 16
+"""Most names that an error lists."""
+
 
 def whole(value: Any, what: str, *, least: int | None = None, most: int | None = None) -> int:
     """A whole number between two ends, both included.
@@ -99,7 +102,8 @@ def height_and_width(value: Any, what: str = "size", *, least: int = 1) -> tuple
     value = value.tolist() if isinstance(value, np.ndarray | jax.Array) else value
     pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(pair) != 2:
-        raise ValueError(f"{what} must be one number of pixels or a pair (height, width), got {value!r:.200}")
+        volumes = "; volumes are not supported" * (len(pair) == 3)
+        raise ValueError(f"{what} must be one number of pixels or a pair (height, width), got {value!r:.200}{volumes}")
     return whole(pair[0], what, least=least), whole(pair[1], what, least=least)
 
 
@@ -119,13 +123,13 @@ def one_of(value: Any, known: Iterable[str], what: str) -> str:
 
     Raises:
       TypeError: If it is not a string.
-      ValueError: If it is not known. The message has the nearest known name, or all known names if none is similar.
+      ValueError: If it is not known. The message has the nearest known name, or some known names if none is similar.
     """
     if not isinstance(value, str):
         raise TypeError(f"{what} must be a string, got {value!r:.200}")
     known = list(known)
     if value not in known:
-        raise ValueError(f"unknown {what} {value!r}; {hint(value, known)}")
+        raise ValueError(f"unknown {what} {value!r:.200}; {hint(value, known)}")
     return value
 
 
@@ -136,13 +140,17 @@ def keep(instance: Any, **fields: Any) -> None:
 
 
 def hint(name: str, known: Iterable[str]) -> str:
-    """The hint of an error about an unknown name: the nearest known name, or all known names if none is similar."""
+    """The hint of an error about an unknown name: the nearest known name, or some known names if none is similar."""
     known = list(known)
+    name = name[:200]
     likeness = {one: difflib.SequenceMatcher(None, name, one).ratio() for one in known}
     closest = max(likeness, key=lambda one: likeness[one], default="")  # of equals, the first
     if likeness.get(closest, 0) > 0.6:
         return f"did you mean {closest!r}?"
-    return f"known are {', '.join(map(repr, known))}" if known else "none is known"
+    if not known:
+        return "none is known"
+    more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
+    return f"known are {', '.join(f'{one!r:.60}' for one in known[:_LISTED])}{more}"
 
 
 def _filled_array(value: Any, what: str) -> jax.Array | np.ndarray | None:

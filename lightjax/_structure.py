@@ -2,15 +2,16 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import jax
 import numpy as np
-from jax import Array
 
-Model = Callable[..., Mapping[str, Array]]
-"""Images `[N, H, W, 3]` in [0, 1] to named activations `[N, h, w, C]` or `[N, C]`.
+Model = Callable[..., Mapping[str, Any] | Sequence[Any]]
+"""Images `[N, H, W, 3]` in [0, 1] to named activations `[N, h, w, C]`, `[N, T, C]` (tokens) or `[N, C]`.
+
+Other numbers of channels are those of the image. Activations may be nested (see `_activations.named`).
 
 The arrays of a pytree (an nnx or Equinox module) are data. A function is compiled once, as by `jax.jit`: the values
 that it closes over are frozen at its first use.

@@ -35,28 +35,29 @@ _SECONDS = 2.0
 """Seconds between two checks for Ctrl-C. The states of all jobs are copied at each check."""
 
 
-def split(given: str | Objective | Iterable[str | Objective | Callable]) -> list[Objective]:
+def split(given: str | Objective | Iterable[str | Objective | Callable], layers: Iterable[str] = ()) -> list[Objective]:
     """The objectives of the jobs.
 
     Args:
       given: Several objectives, or one whose arrays have a leading axis of jobs and whose numbers all jobs share.
+      layers: Names of the layers of the model.
 
     Raises:
       ValueError: If there are no objectives, or if the arrays of one do not agree about the number of jobs.
     """
     if not isinstance(given, str | Objective) and isinstance(given, Iterable):
-        goals = [objectives.as_objective(one) for one in given]
+        goals = [objectives.as_objective(one, layers) for one in given]
         if not goals:
             raise ValueError("there is nothing to render: no objectives were given")
         return goals
-    goal = objectives.as_objective(given)
+    goal = objectives.as_objective(given, layers)
     leaves, structure = jax.tree.flatten(goal)
     leaves = [np.asarray(leaf) if np.ndim(leaf) else leaf for leaf in leaves]
     lengths = sorted({len(leaf) for leaf in leaves if np.ndim(leaf)})
     if len(lengths) != 1:
         found = f"its arrays have {', '.join(map(str, lengths))} entries" if lengths else "it has no arrays"
         raise ValueError(
-            f"one objective for many jobs needs arrays with one entry for each job, but {found}: {goal!r}; "
+            f"one objective for many jobs needs arrays with one entry for each job, but {found}: {goal!r:.200}; "
             "write channel('mixed4a', [0, 1, 2]), or give a list of objectives"
         )
     return [structure.unflatten([x[i] if np.ndim(x) else x for x in leaves]) for i in range(lengths[0])]
@@ -182,7 +183,7 @@ class Jobs:
         first = self._decode(self._state.params)
         if not (first.min() >= 0 and first.max() <= 1):
             raise ValueError(
-                f"image must decode to values in [0, 1], but {recipe.image!r} gives {first.min()} to {first.max()}"
+                f"image must decode to values in [0, 1], but {recipe.image!r:.200} gives {first.min()} to {first.max()}"
             )
 
     def advance(self, stops: Iterable[int], pacer: Pacer, report: Callable[[int], Any]) -> Iterator[int]:
@@ -233,7 +234,7 @@ class Jobs:
         return results
 
     def _decode(self, params: Any) -> np.ndarray:
-        """The pictures of all jobs, `[jobs, N, H, W, 3 or 4]`."""
+        """The pictures of all jobs, `[jobs, N, H, W, C]`."""
         return self._each(optimize.decode(self._recipe.image, params, self._mesh is not None))
 
     def _each(self, array: jax.Array) -> np.ndarray:

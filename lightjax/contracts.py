@@ -1,22 +1,35 @@
 """Checks that a model, an image and a transform fit together, before anything is compiled."""
 
+import dataclasses
 import inspect
 import warnings
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import flax.errors
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from lightjax import ops
+from lightjax import _activations, ops, transforms
 from lightjax._structure import Model, partition
-from lightjax.images import Image
-from lightjax.transforms import Transform
+from lightjax.images import Image, NaturalImage
+from lightjax.transforms import Compose, CropOrPad, Transform
 
 Shapes = Mapping[str, jax.ShapeDtypeStruct]
 """Shapes and types of activations, by layer."""
+
+
+class Fit(NamedTuple):
+    """An image and a transform that suit a model, and the shapes of all activations that an objective can read."""
+
+    image: Image
+    transform: Transform | None
+    shapes: Shapes
+
+
+class ModelFailed(ValueError):
+    """The model failed for the pictures that it got."""
 
 
 def accepts_relu(model: Model) -> bool:
@@ -27,26 +40,76 @@ def accepts_relu(model: Model) -> bool:
         return False
 
 
+def own_size(model: Model) -> tuple[int, int] | None:
+    """The only size that a model takes, if it says so by an attribute `size`, (height, width); None for any size."""
+    match getattr(model, "size", None):
+        case [int(height), int(width)] if height > 0 and width > 0:
+            return height, width
+    return None
+
+
+def fit(model: Model, image: Image, transform: Transform | None, relu: str | None) -> Fit:
+    """Fit an image and a transform to a model, as far as they leave a choice.
+
+    The default transform enlarges the picture. If the model only takes the size of the picture (it says so, or it fails
+    otherwise), a crop to that size follows. A gray picture gets one channel if the model takes only that.
+
+    Raises:
+      TypeError: If the model, the image or the transform breaks its contract.
+      ValueError: If the model fails for these pictures, a layer is called "input", or the network would get an alpha
+        channel; if the gradient rule is unknown, or the model has no keyword `relu` and `relu` is not None.
+    """
+    rule = _checked(model, image, transform, relu)
+    failed: list[ModelFailed] = []
+    for one, other in _choices(model, image, transform):
+        try:
+            return Fit(one, other, _shapes(model, one, other, rule))
+        except ModelFailed as error:
+            failed.append(error)
+    raise failed[0]
+
+
 def activation_shapes(model: Model, image: Image, transform: Transform | None, relu: str | None) -> Shapes:
     """Shapes of all activations that an objective can read; nothing is computed.
 
     Raises:
-      TypeError: If the model, the image or the transform breaks its contract.
-      ValueError: If the network would get an alpha channel, the gradient rule is unknown, or the model has no keyword
-        `relu` and `relu` is not None.
+      TypeError, ValueError: As `fit` does.
     """
+    return _shapes(model, image, transform, _checked(model, image, transform, relu))
+
+
+def _choices(model: Model, image: Image, transform: Transform | None) -> Iterator[tuple[Image, Transform | None]]:
+    """What suits the model, the most likely first."""
+    size = own_size(model)
+    ways: list[Transform | None] = [transform]
+    if isinstance(transform, Compose) and transform == transforms.DEFAULT:
+        picture = _decoded(image).shape[1:3]
+        if size not in (None, picture):
+            raise ValueError(
+                f"model takes pictures of {_pixels(size)} pixels only, got {_pixels(picture)}: use size={size}, or a "
+                f"transform that ends with lj.transforms.RandomCrop({size})"
+            )
+        cropped = transforms.compose(transform, CropOrPad(picture))
+        ways = [cropped] if size else [transform, cropped]
+    yield from ((image, way) for way in ways)
+    if isinstance(image, NaturalImage) and image.color == "gray" and image.channels == 3 and not image.alpha:
+        yield from ((dataclasses.replace(image, channels=1), way) for way in ways)
+
+
+def _checked(model: Model, image: Image, transform: Transform | None, relu: str | None) -> ops.Relu | None:
+    """The rectifier, after checks of the parts by themselves."""
     if not callable(model):
-        raise TypeError(f"model must be a function of images that returns named activations, got {model!r}")
+        raise TypeError(f"model must be a function of images that returns named activations, got {model!r:.200}")
     if isinstance(model, type):
         raise TypeError(f"model must be an instance, got the class {model.__name__}: call it first")
     if not callable(getattr(image, "init", None)) or not callable(getattr(image, "decode", None)):
-        raise TypeError(f"image must have functions init and decode, as lj.image() has, got {image!r}")
+        raise TypeError(f"image must have functions init and decode, as lj.image() has, got {image!r:.200}")
     if isinstance(transform, list | tuple):
         raise TypeError("transform must be one transform: combine several with lj.transforms.compose(*transforms)")
     if isinstance(transform, type):
         raise TypeError(f"transform must be an instance, got the class {transform.__name__}: call it with its settings")
     if transform is not None and not callable(transform):
-        raise TypeError(f"transform must be a function of a key and images, or None, got {transform!r}")
+        raise TypeError(f"transform must be a function of a key and images, or None, got {transform!r:.200}")
     for part, name, what in (
         (image, "image", image),
         (transform, "transform", transform),
@@ -56,46 +119,69 @@ def activation_shapes(model: Model, image: Image, transform: Transform | None, r
             hash(partition(part)[1])
         except TypeError as error:
             raise TypeError(
-                f"{name} must be hashable, as functions and frozen dataclasses are, got {what!r}"
+                f"{name} must be hashable, as functions and frozen dataclasses are, got {what!r:.200}"
             ) from error
     rule = None if relu is None else ops.rectifier(relu)
     if rule is not None and not accepts_relu(model):
         raise ValueError(f"relu must be None for a model without a keyword `relu`, got {relu!r}")
-    key = jax.random.key(0)
-    pictures = jax.eval_shape(image.decode, jax.eval_shape(image.init, key))
-    if pictures.ndim != 4 or pictures.shape[-1] not in (3, 4) or pictures.dtype != jnp.float32:
+    pictures = _decoded(image)
+    if pictures.ndim != 4 or pictures.dtype != jnp.float32:
         given = f"{pictures.dtype} {list(pictures.shape)}"
-        raise TypeError(f"image must decode to float32 [N, H, W, 3 or 4], but {image!r} gives {given}")
-    view = pictures if transform is None else jax.eval_shape(transform, key, pictures)
+        raise TypeError(
+            f"image must decode to float32 [N, H, W, C], but {image!r:.200} gives {given}. Volumes are not supported; "
+            "a signal is a picture of one row, [N, 1, W, C]"
+        )
+    return rule
+
+
+def _decoded(image: Image) -> jax.ShapeDtypeStruct:
+    return jax.eval_shape(image.decode, jax.eval_shape(image.init, jax.random.key(0)))
+
+
+def _shapes(model: Model, image: Image, transform: Transform | None, rule: ops.Relu | None) -> Shapes:
+    pictures = _decoded(image)
+    view = pictures if transform is None else jax.eval_shape(transform, jax.random.key(0), pictures)
     if view.shape[-1] == 4:
         raise ValueError(
-            "a network takes pictures with 3 channels, got 4: add lj.transforms.CollapseAlpha() at the end of the "
-            "transform, which puts the picture over random backgrounds"
+            "a network takes colors without opacity, got 4 channels: add lj.transforms.CollapseAlpha() at the end of "
+            "the transform, which puts the picture over random backgrounds"
         )
-    replaced = False
 
-    def run(images: Array) -> Any:
-        nonlocal replaced
-        found = model(images) if rule is None else model(images, relu=rule)
-        replaced = isinstance(found, Mapping) and "input" in found and found["input"] is not images
+    def run(images: Array) -> dict[str, Array]:
+        try:
+            found = model(images) if rule is None else model(images, relu=rule)
+        except flax.errors.TraceContextError as error:
+            raise TypeError("this model changes its own state when it is called: call its eval() first") from error
+        except Exception as error:
+            raise ModelFailed(_failure(view.shape, pictures.shape, error)) from error
+        found = _activations.named(found)
+        if found.get("input", images) is not images:
+            raise ValueError(
+                "model must not name a layer 'input', which is the picture before the transform: rename it"
+            )
         return found
 
-    try:
-        found = jax.eval_shape(run, view)
-    except flax.errors.TraceContextError as error:
-        raise TypeError("this model changes its own state when it is called: call its eval() first") from error
-    if not isinstance(found, Mapping) or not all(hasattr(a, "shape") for a in found.values()):
-        raise TypeError(
-            f"model must return a mapping from names to activations, but this one returns {found!r:.200}; "
-            "lj.capture(model) names the activations of a network"
-        )
-    if replaced:
-        raise ValueError("model must not name a layer 'input', which is the picture before the transform: rename it")
+    found = jax.eval_shape(run, view)
     square = view.shape[1] == view.shape[2]
     for layer, x in found.items():
         if square and len(x.shape) == 4 and x.shape[1] != x.shape[2] == x.shape[3]:
             warnings.warn(
                 f"layer {layer!r} is {list(x.shape)}, which looks like channels first: activations are [N, H, W, C]",
-                stacklevel=4,
+                stacklevel=5,
             )
     return {**found, "input": pictures}
+
+
+def _failure(view: tuple[int, ...], picture: tuple[int, ...], error: Exception) -> str:
+    """What the network saw when it failed, and what may help."""
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    return (
+        f"the network saw {_pixels(view[1:3])} of a {_pixels(picture[1:3])} picture, with {view[3]} channels, and "
+        f"failed ({reason:.200}): a network of one size needs that size= or lj.image(size), and "
+        "lj.transforms.CropOrPad(size) at the end of a transform of your own; one of other channels needs "
+        "image=lj.image(size, channels=1)"
+    )
+
+
+def _pixels(size: Sequence[int]) -> str:
+    return "x".join(map(str, size))

@@ -69,7 +69,7 @@ def class_index(name: str, class_names: Sequence[str]) -> int:
     if not isinstance(name, str):
         raise TypeError(f"a class name must be a string, got {name!r:.200}")
     if not class_names:
-        raise ValueError(f"this model does not name its classes, so {name!r} cannot be looked up; give an index")
+        raise ValueError(f"this model does not name its classes, so {name!r:.200} cannot be looked up; give an index")
     places: dict[str, list[int]] = {}
     for index, names in enumerate(class_names):
         for key in {_plain(one) for one in (names, *names.split(",")) if one}:
@@ -78,12 +78,12 @@ def class_index(name: str, class_names: Sequence[str]) -> int:
     found = whole or places.get(_plain(name), [])
     if len(found) > 1:
         meanings = " or ".join(f"{index} ({class_names[index]})" for index in found)
-        raise ValueError(f"several classes are called {name!r}; give an index: {meanings}")
+        raise ValueError(f"several classes are called {name!r:.200}; give an index: {meanings}")
     if not found:
         holding = [key for key in places if _plain(name) and _plain(name) in key and "," not in key]
         close = list(dict.fromkeys([*holding[:3], *difflib.get_close_matches(_plain(name), places, 3)]))[:3]
         hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "see the model's class_names"
-        raise ValueError(f"no class is called {name!r}; {hint}")
+        raise ValueError(f"no class is called {name!r:.200}; {hint}")
     return found[0]
 
 

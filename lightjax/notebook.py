@@ -99,7 +99,7 @@ def _page(result: Result, width: int) -> str:
 
 def _data(picture: np.ndarray, form: str | None = None) -> str:
     """A picture as the source of an HTML image; by default JPEG, or PNG if it has opacity."""
-    form = form or ("JPEG" if picture.shape[-1] == 3 else "PNG")
+    form = form or ("PNG" if picture.shape[-1] == 4 else "JPEG")
     return f"data:image/{form.lower()};base64,{base64.b64encode(encode(picture, form)).decode()}"
 
 

@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 from jax.typing import ArrayLike
 
-from lightjax import ops
+from lightjax import _activations, ops
 from lightjax._structure import Model, by_structure, partition, restore
 from lightjax.images import Image
 from lightjax.objectives import Objective
@@ -108,7 +108,7 @@ def lower(state: State, setup: Setup, objective: Objective, keys: Array, mesh: M
 
 @by_structure
 def decode(image: Image, params: Any, many: bool = False) -> Array:
-    """The pictures `[N, H, W, 3 or 4]` that parameters stand for; with `many`, `[jobs, N, H, W, 3 or 4]`."""
+    """The pictures `[N, H, W, C]` that parameters stand for; with `many`, `[jobs, N, H, W, C]`."""
     return jax.vmap(image.decode)(params) if many else image.decode(params)
 
 
@@ -118,8 +118,7 @@ def activations(setup: Setup, params: Any, rectifier: ops.Relu | None, key: Arra
         pictures = setup.image.decode(params)
     with jax.named_scope("transforms"):
         view = pictures if setup.transform is None else setup.transform(key, pictures)
-    found = setup.model(view) if rectifier is None else setup.model(view, relu=rectifier)
-    return {**found, "input": pictures}
+    return {**_activations.call(setup.model, view, rectifier), "input": pictures}
 
 
 @by_structure

@@ -14,10 +14,13 @@ FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 """Formats that pictures are saved in, by the ending of the file name: Pillow's names."""
 
 _KEY = "lightjax"
+_LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 
 
-def load_picture(path: str | os.PathLike, size: int | tuple[int, int] | None = None) -> np.ndarray:
-    """Read a picture as RGB, and optionally fit it to a size.
+def load_picture(
+    path: str | os.PathLike, size: int | tuple[int, int] | None = None, *, gray: bool = False
+) -> np.ndarray:
+    """Read a picture as RGB or in gray, and optionally fit it to a size.
 
     The picture is turned upright if its EXIF data say so, and converted to red, green and blue. Transparent parts are
     shown over white. Grays of 16 bits are divided by 65535; grays in floating point must be in [0, 1].
@@ -26,13 +29,14 @@ def load_picture(path: str | os.PathLike, size: int | tuple[int, int] | None = N
       path: A file that Pillow can read.
       size: Size of the result in pixels: one number for a square, or (height, width). The picture is scaled until it
         just covers this size, then cropped to its center. None keeps the size of the file.
+      gray: Whether to return one channel, 0.299 red + 0.587 green + 0.114 blue.
 
     Returns:
-      The picture, `[H, W, 3]` float32 in [0, 1].
+      The picture, `[H, W, 3]` float32 in [0, 1], or `[H, W, 1]` if `gray`.
 
     Raises:
       TypeError: If the size is not one or two whole numbers.
-          ValueError: If the file is not a picture, if its values have no known scale, or if the size is less than 1.
+      ValueError: If the file is not a picture, if its values have no known scale, or if the size is less than 1.
       OSError: If the file does not exist or cannot be opened.
     """
     fit = None if size is None else _checks.height_and_width(size)
@@ -52,10 +56,11 @@ def load_picture(path: str | os.PathLike, size: int | tuple[int, int] | None = N
     planes = _planes(picture, path)
     if fit is not None:
         planes = [ImageOps.fit(plane, (fit[1], fit[0]), Image.Resampling.BICUBIC) for plane in planes]
-    if len(planes) == 1 and planes[0].mode == "RGB":
-        return np.asarray(planes[0], np.float32) / 255
-    gray = np.clip(np.asarray(planes[0], np.float32), 0, 1)  # bicubic interpolation may overshoot
-    return np.repeat(gray[..., None], 3, axis=-1)
+    if planes[0].mode == "RGB":
+        colors = np.asarray(planes[0], np.float32) / 255
+        return (colors @ _LUMINANCE)[..., None] if gray else colors
+    one = np.clip(np.asarray(planes[0], np.float32), 0, 1)[..., None]  # bicubic interpolation may overshoot
+    return one if gray else np.repeat(one, 3, axis=-1)
 
 
 def _planes(picture: Image.Image, path: str | os.PathLike) -> list[Image.Image]:
@@ -102,14 +107,28 @@ def find_pictures(folder: str | os.PathLike) -> list[Path]:
     return found
 
 
+def check_shown(shape: tuple[int, ...]) -> None:
+    """Check that files and screens can show pictures of a shape: in gray, in color, or in color with opacity.
+
+    Raises:
+      ValueError: If the number of channels is not 1, 3 or 4.
+    """
+    if len(shape) >= 3 and shape[-1] not in (1, 3, 4):
+        raise ValueError(
+            f"pictures of {shape[-1]} channels cannot be shown, {list(shape)}: choose one or three of them, as in "
+            "pictures.save(file, result.image[..., [2, 1, 0]])"
+        )
+
+
 def to_bytes(image: np.ndarray) -> np.ndarray:
-    """Round a picture `[H, W, 3 or 4]` in [0, 1] to `uint8`, 0 to 255.
+    """Round a picture `[H, W, 1, 3 or 4]` in [0, 1] to `uint8`, 0 to 255.
 
     Raises:
       ValueError: If the picture has another shape, or values that are not in [0, 1].
     """
     image = np.asarray(image)
-    if image.ndim != 3 or image.shape[-1] not in (3, 4):
+    check_shown(image.shape)
+    if image.ndim != 3:
         raise ValueError(f"a picture must be [H, W, 3], or [H, W, 4] with opacity, got {list(image.shape)}")
     if not (np.isfinite(image).all() and image.min() >= 0 and image.max() <= 1):
         raise ValueError(f"a picture must have values in [0, 1], got {image.min()} to {image.max()}")
@@ -120,20 +139,21 @@ def sheet(images: np.ndarray, columns: int | None = None, gap: int = 4) -> np.nd
     """Lay out pictures of one size on a white sheet, row by row.
 
     Args:
-      images: `[N, H, W, 3]` in [0, 1], or `[N, H, W, 4]` with opacity; at least one.
+      images: `[N, H, W, 3]` in [0, 1], `[N, H, W, 1]` in gray, or `[N, H, W, 4]` with opacity; at least one.
       columns: Number of pictures in a row; by default `ceil(sqrt(N))`.
       gap: White pixels between the pictures.
 
     Returns:
-      One picture `[H', W', 3 or 4]`; for N = 1 the picture itself.
+      One picture `[H', W', C]`; for N = 1 the picture itself.
 
     Raises:
       TypeError: If `columns` or `gap` is not a whole number.
       ValueError: If the pictures have another shape, `columns` is less than 1 or `gap` less than 0.
     """
     images = np.asarray(images)
-    if images.ndim != 4 or images.shape[-1] not in (3, 4) or not len(images):
-        raise ValueError(f"the pictures of a sheet must be [N, H, W, 3 or 4], got {list(images.shape)}")
+    check_shown(images.shape)
+    if images.ndim != 4 or not len(images):
+        raise ValueError(f"the pictures of a sheet must be [N, H, W, 1, 3 or 4], got {list(images.shape)}")
     if columns is not None:
         _checks.whole(columns, "columns", least=1)
     _checks.whole(gap, "gap", least=0)
@@ -148,10 +168,10 @@ def sheet(images: np.ndarray, columns: int | None = None, gap: int = 4) -> np.nd
 
 
 def encode(image: np.ndarray, format: str = "PNG", settings: dict | None = None) -> bytes:
-    """Encode a picture `[H, W, 3 or 4]` in [0, 1].
+    """Encode a picture `[H, W, 3]` in [0, 1], `[H, W, 1]` in gray, or `[H, W, 4]` with opacity.
 
     Args:
-      image: The picture; a fourth channel is its opacity. JPEG has no transparency and shows the picture over white.
+      image: The picture. JPEG has no transparency and shows the picture over white.
       format: Pillow's name of the format, such as "PNG", "JPEG" or "WEBP".
       settings: Metadata to write into a PNG as JSON; other formats leave them out.
 
@@ -169,7 +189,8 @@ def encode(image: np.ndarray, format: str = "PNG", settings: dict | None = None)
     image = np.asarray(image)
     if format == "JPEG" and image.shape[-1] == 4:
         image = 1 - image[..., 3:] * (1 - image[..., :3])
-    Image.fromarray(to_bytes(image)).save(buffer, format, **options)
+    values = to_bytes(image)
+    Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values).save(buffer, format, **options)
     return buffer.getvalue()
 
 
@@ -186,7 +207,7 @@ def file_format(path: str | os.PathLike) -> str:
 
 
 def save(path: str | os.PathLike, image: np.ndarray, settings: dict | None = None) -> None:
-    """Write a picture `[H, W, 3 or 4]` in [0, 1] to a file, atomically.
+    """Write a picture `[H, W, 1, 3 or 4]` in [0, 1] to a file, atomically.
 
     Args:
       path: A file name ending in .png, .jpg, .jpeg or .webp. JPEG has no transparency and shows the picture over white.

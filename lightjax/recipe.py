@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 
 from lightjax import _checks, images, networks, objectives, transforms
 from lightjax._structure import Model
-from lightjax.contracts import Shapes, accepts_relu, activation_shapes
+from lightjax.contracts import Shapes, accepts_relu, fit, own_size
 from lightjax.images import Image, Size
 from lightjax.objectives import Objective
 from lightjax.optimize import Setup
@@ -63,7 +63,7 @@ class Recipe:
       optimizer: The learning rate of Adam, or an optax optimizer.
       relu: Gradient rule of the rectifiers; None for a network that has its own.
       views: Draws of the transform in each step.
-      start: Pictures to start from, `[N, H, W, 3 or 4]` in [0, 1], or None.
+      start: Pictures to start from, `[N, H, W, C]` in [0, 1], or None.
       snapshots: Numbers of steps after which to keep the pictures, in order.
       seed: Seed of all randomness.
       shapes: Shapes of the activations that an objective can read, by layer. Derived, not a setting.
@@ -97,17 +97,18 @@ class Recipe:
         unknown = [name for name in settings if name not in Settings.__annotations__]
         if unknown:
             raise TypeError(f"unknown setting {unknown[0]!r}; {_checks.hint(unknown[0], Settings.__annotations__)}")
-        goal = None if objective is None else objectives.as_objective(objective)
+        if not isinstance(objective, str | None):
+            objective = objectives.as_objective(objective)  # a wrong type is known before the network is loaded
         steps = _checks.whole(settings.get("steps", 2048), "steps", least=0)
-        image = chosen_image(settings.get("image"), settings.get("size"))
-        transform = settings.get("transform", transforms.DEFAULT)
         model = settings.get("model")
         if model is None or isinstance(model, str | os.PathLike):
             model = networks.load_model(*() if model is None else (model,))
         relu = settings.get("relu")
         if relu is None and accepts_relu(model):
             relu = "torchlight"
-        shapes = activation_shapes(model, image, transform, relu)
+        image = chosen_image(settings.get("image"), settings.get("size"), model)
+        image, transform, shapes = fit(model, image, settings.get("transform", transforms.DEFAULT), relu)
+        goal = None if objective is None else objectives.as_objective(objective, shapes)
         start = settings.get("start")
         recipe = cls(
             objective=goal,
@@ -289,15 +290,15 @@ def adam(learning_rate: float) -> optax.GradientTransformation:
     return optax.adam(learning_rate)
 
 
-def chosen_image(image: Image | None, size: Size | None) -> Image:
-    """The given image, or the default image of a size (by default 224 pixels).
+def chosen_image(image: Image | None, size: Size | None, model: Model) -> Image:
+    """The given image, or the default image of a size (by default the only one that the model takes, or 224 pixels).
 
     Raises:
       ValueError: If both are given.
     """
     if image is not None and size is not None:
         raise ValueError("size must be None if image is given: set the size of the image")
-    return images.image(224 if size is None else size) if image is None else image
+    return images.image((own_size(model) or 224) if size is None else size) if image is None else image
 
 
 def _optimizer(given: Any) -> optax.GradientTransformation | float:
@@ -305,14 +306,14 @@ def _optimizer(given: Any) -> optax.GradientTransformation | float:
         return given
     if callable(given) or given is None:
         advice = "; put a schedule into an optimizer, as in optax.adam(schedule)" if callable(given) else ""
-        raise TypeError(f"optimizer must be an optax optimizer or a learning rate for Adam, got {given!r}{advice}")
+        raise TypeError(f"optimizer must be an optax optimizer or a learning rate for Adam, got {given!r:.200}{advice}")
     return _checks.number(given, "the learning rate", above=0)
 
 
 def numbers_of_steps(given: Any, steps: int, what: str) -> tuple[int, ...]:
     """Several numbers of steps, checked and in order."""
     if not isinstance(given, Iterable) or isinstance(given, str):
-        raise TypeError(f"{what} must be several numbers of steps, such as (128, 512), got {given!r}")
+        raise TypeError(f"{what} must be several numbers of steps, such as (128, 512), got {given!r:.200}")
     numbers = sorted({_checks.whole(number, f"a number in {what}", least=0) for number in given})
     if numbers and numbers[-1] > steps:
         raise ValueError(f"{what} must be at most {steps}, the number of steps, got {numbers[-1]}")

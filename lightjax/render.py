@@ -52,17 +52,19 @@ def visualize(
         default "bvlc_googlenet", which comes with lightjax.
       image: The parameterization that is optimized; by default `image(size)`.
       transform: The random transform applied to the picture in each step, drawn anew for each step and each picture;
-        None for none.
+        None for none. The default enlarges the picture; for a network that only takes the size of the picture, a crop
+        to that size follows.
       optimizer: A learning rate for Adam, or any optax optimizer (examples below). Build an optimizer once: a new one
         is compiled anew.
       relu: Gradient rule of the rectifiers: "torchlight", "lucid" or "plain" (see `ops.rectifier`). By default
         "torchlight" if the model has a keyword `relu`, and otherwise the model's own.
       views: Draws of the transform in each step; the objective is averaged over them. MACO uses many crops.
       start: A picture to start from, `[H, W, 3]` in [0, 1] (see `load_picture`), or one for each of the batch,
-        `[N, H, W, 3]`; a fourth channel is opacity. By default the image draws its start.
+        `[N, H, W, 3]`, with as many channels as the image; a fourth is opacity. By default the image draws its start.
       snapshots: Numbers of steps after which to keep the pictures.
       seed: Seed of all randomness, from 0 to 2**32 - 1.
-      size: Pixels of the default image, one number or (height, width); by default 224.
+      size: Pixels of the default image, one number or (height, width); by default 224, or what an attribute `size` of
+        the model says, (height, width), for a network that takes one size only.
       callback: Called on the host with the result so far: to plot it (see `live`), to log it
         (`lambda result: run.log({"objective": result.values[-1]})`), or to save it. If it returns something true, the
         render ends, marked as stopped: `lambda result: result.values[-1] > 10`. It never changes the picture.
@@ -85,7 +87,8 @@ def visualize(
         optax.chain(a, lj.optimize.clamp_params(-2, 2))           # parameters between -2 and 2
         optax.lbfgs()                                             # with a line search, best with transform=None
     """
-    recipe = Recipe.of(objectives.as_objective(objective), **settings_in(locals()))
+    goal = objective if isinstance(objective, str) else objectives.as_objective(objective)  # None is wrong here
+    recipe = Recipe.of(goal, **settings_in(locals()))
     return render(recipe, callback=callback, every=every, progress=progress)
 
 
@@ -202,7 +205,8 @@ def visualize_many(
       ValueError, TypeError, IndexError: If an argument is wrong; raised at once, before anything is compiled.
       WeightsError: If the network cannot be found or loaded.
     """
-    goals = batching.split(objectives)
+    recipe = Recipe.of(None, **settings)
+    goals = batching.split(objectives, recipe.shapes)
     seeds = list(seed) if isinstance(seed, Iterable) else [seed] * len(goals)
     if len(seeds) != len(goals):
         raise ValueError(f"give one seed for all jobs, or one for each: got {len(seeds)} seeds for {len(goals)} jobs")
@@ -210,7 +214,6 @@ def visualize_many(
     for name, value in (("chunk", chunk), ("memory", memory)):
         if value is not None:
             _checks.whole(value, name, least=1)
-    recipe = Recipe.of(None, **settings)
     for goal in goals:
         recipe.check(goal)
     return Renders(_stream(recipe, goals, seeds, chunk, memory, devices, progress))
@@ -242,7 +245,7 @@ def _calls(callback: Callable | None, every: int | Iterable[int], steps: int) ->
     if callback is None:
         return ()
     if not callable(callback):
-        raise TypeError(f"callback must be a function of the result so far, got {callback!r}")
+        raise TypeError(f"callback must be a function of the result so far, got {callback!r:.200}")
     if isinstance(every, Iterable):
         return numbers_of_steps(every, steps, "every")
     every = _checks.whole(every, "every", least=1)

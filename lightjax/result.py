@@ -16,7 +16,8 @@ class Result:
     """The pictures and values of a render, finished or not. It shows itself in a notebook.
 
     Attributes:
-      images: Pictures, `[N, H, W, 3]` float32 in [0, 1], or `[N, H, W, 4]` with opacity.
+      images: Pictures, `[N, H, W, 3]` float32 in [0, 1], or with opacity `[N, H, W, 4]`; `[N, H, W, C]` for an image
+        of C channels.
       snapshots: The pictures after earlier numbers of steps, by that number.
       values: The objective before each update, float32 `[steps]`.
       settings: What the render was made with, as plain JSON (see `Recipe.describe`). `save` writes it into PNG files.
@@ -38,7 +39,7 @@ class Result:
 
     @property
     def image(self) -> np.ndarray:
-        """The picture, `[H, W, 3 or 4]` float32 in [0, 1]; the first one of a batch."""
+        """The picture, `[H, W, C]` float32 in [0, 1]; the first one of a batch."""
         return self.images[0]
 
     @property
@@ -65,7 +66,7 @@ class Result:
         A PNG carries the settings: `lj.render(lj.Recipe.read(path))` and `lightjax render --like FILE` make it again.
 
         Raises:
-          ValueError: If the file name does not end in .png, .jpg, .jpeg or .webp.
+          ValueError: If the file name does not end in .png, .jpg, .jpeg or .webp, or files cannot show the channels.
           OSError: If the file cannot be written; no half-written file is left.
         """
         save(path, sheet(self.images), self.record)
@@ -79,7 +80,9 @@ class Result:
             saved.append(file)
         return saved
 
-    def _repr_png_(self) -> bytes:
+    def _repr_png_(self) -> bytes | None:
+        if self.images.shape[-1] not in (1, 3, 4):
+            return None  # a notebook shows the text instead
         rows = [*self.snapshots.values(), self.images]
         return encode(sheet(np.concatenate(rows), columns=len(rows) if len(self.images) == 1 else None))
 

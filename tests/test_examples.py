@@ -120,6 +120,30 @@ def test_a_model_without_a_table_of_layers_shows_whole_pictures(folder):
     assert crop(folder, found["patch", 0][0]).shape == (SIZE, SIZE, 3)
 
 
+class Tokens:
+    """A network of one size and one channel, whose activations are tokens, in a tuple."""
+
+    layers = (Layer("token/0", 2, PATCH, 10),)
+
+    def __call__(self, images):
+        patches = images.reshape(len(images), SIZE // PATCH, PATCH, SIZE // PATCH, PATCH).mean(axis=(2, 4))
+        tokens = patches.reshape(len(images), -1, 1)
+        return {"token": (jnp.concatenate([tokens, -tokens], axis=-1), None), "dense": patches @ jnp.ones((6, 1))}
+
+
+def test_a_network_of_one_channel_and_size_sees_grays_and_its_tokens_show_whole_pictures(folder):
+    assert examples.input_of(Tokens(), SIZE)[:2] == (SIZE, 1)
+    found = look(folder, {"token/0": [0, 1]}, Tokens())
+    assert crop(folder, found["token/0", 0][0]).shape == (SIZE, SIZE, 3)
+    grays = {file: np.asarray(Image.open(file)) @ [0.299, 0.587, 0.114] / 255 for file in folder.rglob("*.png")}
+    brightest = {file: x.reshape(6, PATCH, 6, PATCH).mean(axis=(1, 3)).max() for file, x in grays.items()}
+    best = max(brightest, key=lambda file: brightest[file])
+    assert found["token/0", 0][0]["source"] == best.relative_to(folder).as_posix()
+    assert found["token/0", 0][0]["value"] == pytest.approx(brightest[best], abs=1e-5)
+    with pytest.raises(ValueError, match=r"photographs of 224x224 or 30x30 pixels .* but the model fails for them \("):
+        examples.input_of(Tokens(), 30)
+
+
 @given(st.integers(1, 60), st.integers(1, 300), st.data())
 def test_a_window_is_as_large_as_asked_and_holds_the_centre_of_its_position(positions, size, data):
     position, side = data.draw(st.integers(0, positions - 1)), data.draw(st.integers(1, size))

@@ -348,6 +348,12 @@ def test_snapshots_are_refused(tmp_path):
         gallery.render(tmp_path / "g", ["conv2d0"], snapshots=(3,))
 
 
+def test_pictures_that_files_cannot_show_are_refused_before_anything_is_rendered(tmp_path):
+    with pytest.raises(ValueError, match=r"pictures of 5 channels cannot be shown, \[1, 8, 8, 5\]"):
+        gallery.render(tmp_path / "g", ["a/b"], model=lambda x: {"a": {"b": x}}, image=lj.image(8, channels=5))
+    assert not (tmp_path / "g").exists()
+
+
 def test_arrays_that_changed_under_the_same_name_are_an_error(tmp_path, capsys):
     path = weights_file(tmp_path / "tuned.safetensors", 1)
     command = ("gallery", "conv2d0", "-o", str(tmp_path / "g"), "--model", str(path), "--channels", "0-1")

@@ -677,13 +677,15 @@ def test_a_render_of_no_steps_shows_the_picture_it_starts_from(dog_cat):
             np.zeros((8, 9, 3)),
             r"must be 8x8 pixels like the image, got 8x9: load_picture\(file, size=\(8, 8\)\)",
         ),
-        (pixel_image(8), np.zeros((8, 8)), r"must be \[H, W, 3 or 4\] or \[N, H, W, 3 or 4\], got \[8, 8\]"),
+        (pixel_image(8), np.zeros((8, 8)), r"must be \[H, W, 3\] or \[N, H, W, 3\], got \[8, 8\]"),
         (pixel_image(8), np.zeros((2, 8, 8, 3)), "must be 1 picture or 1 like the image, got 2"),
         (pixel_image(8), np.full((8, 8, 3), 1.01), r"values in \[0, 1\]"),
         (pixel_image(8), np.full((8, 8, 3), np.nan), r"values in \[0, 1\]"),
         (pixel_image(8), np.zeros((8, 8, 3), np.uint8), "divide those of files by 255"),
         (pixel_image(8), np.zeros((8, 8, 4)), "use alpha=True"),
         (pixel_image(8, color="gray"), np.eye(3)[np.zeros((8, 8), int)], "a gray image has no colors"),
+        (image(8, channels=1), np.eye(3)[np.zeros((8, 8), int)], r"has one channel: load_picture\(file, gray=True\)"),
+        (image(8, channels=5), np.zeros((8, 8, 3)), r"must be \[H, W, 5\] or \[N, H, W, 5\], got \[8, 8, 3\]"),
         (pixel_image(8, squash="min_max"), np.full((8, 8, 3), 0.5), "min_max always reaches black and white"),
         (maco_image(8), np.zeros((8, 8, 3)), "FourierPhases cannot start from a picture"),
         (cppn_image(8), np.zeros((8, 8, 3)), "Cppn cannot start from a picture"),
@@ -694,6 +696,64 @@ def test_a_render_of_no_steps_shows_the_picture_it_starts_from(dog_cat):
 def test_pictures_that_an_image_cannot_start_from_are_refused_before_anything_is_compiled(image, start, match):
     with pytest.raises(ValueError, match=match):
         lj.visualize("a:0", model=lambda x: {"a": x}, image=image, start=start, transform=None, progress=False)
+
+
+# Other numbers of channels
+
+
+CHANNELS = {
+    image(6, channels=1): (1, 6, 6, 1),
+    image(6, color="grey", channels=1, batch=2): (2, 6, 6, 1),
+    image((1, 9), channels=5): (1, 1, 9, 5),
+    image((1, 9), channels=2, basis=Laplacian()): (1, 1, 9, 2),
+    image((1, 9), channels=5, basis=Cppn(layers=1), squash="min_max"): (1, 1, 9, 5),
+    image((9, 1), channels=7, basis=FourierPhases()): (1, 9, 1, 7),
+    image(6, channels=2, color=((1, 0), (0.5, 2)), basis=Pixels()): (1, 6, 6, 2),
+}
+
+
+def test_an_image_has_as_many_channels_as_asked():
+    draw = np.random.default_rng(0)
+    given = [draw.uniform(0.1, 0.9, shape).astype(np.float32) for shape in CHANNELS.values()]
+    invertible = [one for one in CHANNELS if hasattr(one.basis, "encode")]
+
+    @jax.jit
+    def run(key):
+        made = [one.decode(one.init(key)) for one in CHANNELS]
+        return made, [one.decode(one.encode(x)) for one, x in zip(CHANNELS, given, strict=True) if one in invertible]
+
+    made, again = run(jax.random.key(0))
+    assert [pictures.shape for pictures in made] == list(CHANNELS.values())
+    assert all(((pictures >= 0) & (pictures <= 1)).all() for pictures in made)
+    expected = [x for one, x in zip(CHANNELS, given, strict=True) if one in invertible]
+    for x, y in zip(expected, again, strict=True):
+        np.testing.assert_allclose(x, y, atol=1e-3)
+
+
+def test_bands_are_planes_and_gray_is_one_of_them():
+    planes = np.random.default_rng(0).normal(size=(1, 4, 4, 6)).astype(np.float32)
+    bands = image(4, channels=6, basis=Pixels())
+    np.testing.assert_allclose(bands.decode(planes), jax.nn.sigmoid(planes), rtol=1e-6)
+    assert image(4, color="grey") == image(4, color="gray")
+    assert image(4, channels=1) == image(4, color="gray", channels=1)
+    one, three = image(4, channels=1, basis=Pixels()), image(4, color="gray", basis=Pixels())
+    assert (np.asarray(one.decode(planes[..., :1])) == np.asarray(three.decode(planes[..., :1]))).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"channels": 4}, "channels must not be 4, which stands for colors and opacity: use channels=5"),
+        ({"channels": 0}, "channels must be at least 1, got 0"),
+        ({"channels": 2, "alpha": True}, "alpha must be False for an image of 2 channels"),
+        ({"channels": 5, "color": "lucid"}, "'lucid' has 3 channels: use 'gray' or 'bands' for an image of 5"),
+        ({"channels": 5, "color": np.eye(3)}, r"a matrix \[5, planes\] of finite numbers with 1 to 5 planes"),
+        ({"size": (8, 8, 8)}, "volumes are not supported"),
+    ],
+)
+def test_channels_that_do_not_go_together_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        image(**{"size": 8} | settings)
 
 
 # In a render

@@ -107,13 +107,15 @@ def test_a_sheet_refuses_settings_out_of_range(arguments):
 
 @pytest.mark.parametrize("shape", [(4, 5, 3), (0, 4, 5, 3), (2, 4, 5, 2)])
 def test_a_sheet_refuses_arrays_that_are_not_pictures(shape):
-    with pytest.raises(ValueError, match=r"must be \[N, H, W, 3 or 4\], got"):
+    with pytest.raises(ValueError, match=r"must be \[N, H, W, 1, 3 or 4\], got|of 2 channels cannot be shown"):
         sheet(np.ones(shape, np.float32))
 
 
 @pytest.mark.parametrize("shape", [(4, 5), (4, 5, 2), (1, 4, 5, 3)])
 def test_arrays_of_other_shapes_are_refused(shape):
-    with pytest.raises(ValueError, match=r"a picture must be \[H, W, 3\], or \[H, W, 4\] with opacity, got"):
+    with pytest.raises(
+        ValueError, match=r"a picture must be \[H, W, 3\], .* got|of 2 channels cannot be shown, \[4, 5, 2\]"
+    ):
         to_bytes(np.zeros(shape))
 
 
@@ -165,6 +167,49 @@ def test_other_modes_show_what_their_conversion_to_rgb_shows(mode, ending, tmp_p
     with Image.open(tmp_path / f"x.{ending}") as opened:
         expected = np.asarray(opened.convert("RGB")) / 255
     np.testing.assert_allclose(load_picture(tmp_path / f"x.{ending}"), expected, atol=1e-6)
+
+
+RED_OR_BLACK = [0, 0, 0, 255, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("mode", "pixel", "shown"),
+    [
+        ("1", 1, (255, 255, 255)),
+        ("L", 51, (51, 51, 51)),
+        ("LA", (100, 51), (224, 224, 224)),  # a fifth of 100 and four fifths of white
+        ("La", (20, 51), (224, 224, 224)),  # the same, multiplied by the opacity
+        ("RGBa", (51, 0, 0, 51), (255, 204, 204)),
+        ("P", 1, (255, 0, 0)),
+        ("PA", (1, 51), (255, 204, 204)),
+        ("HSV", (85, 255, 51), (0, 51, 0)),  # a third of the circle is green
+        ("LAB", (138, 209, 198), (255, 0, 0)),
+        ("YCbCr", (76, 85, 255), (255, 0, 0)),
+        ("CMYK", (0, 255, 255, 51), (204, 0, 0)),
+        ("I", 13107, (51, 51, 51)),  # 65535 / 5
+        ("I;16", 13107, (51, 51, 51)),
+        ("I;16B", 13107, (51, 51, 51)),
+        ("F", 0.2, (51, 51, 51)),
+    ],
+)
+def test_every_mode_shows_the_right_color(mode, pixel, shown, monkeypatch):
+    picture = Image.new(mode, (2, 2), pixel)
+    if mode in ("P", "PA"):
+        picture.putpalette(RED_OR_BLACK)
+    monkeypatch.setattr(Image, "open", lambda path: picture)
+    np.testing.assert_allclose(load_picture("x")[1, 1] * 255, shown, atol=6 if mode in ("LAB", "YCbCr") else 0.01)
+    gray = np.dot(shown, [0.299, 0.587, 0.114])
+    np.testing.assert_allclose(load_picture("x", gray=True) * 255, np.full((2, 2, 1), gray), atol=3)
+
+
+def test_pictures_of_one_channel_are_gray_in_files(tmp_path):
+    pictures = LEVELS[None, ..., :1] / np.float32(255)
+    np.testing.assert_array_equal(sheet(pictures), pictures[0])
+    for format, mode in (("PNG", "L"), ("JPEG", "L"), ("WEBP", "RGB")):
+        with Image.open(io.BytesIO(encode(pictures[0], format))) as opened:
+            assert opened.mode == mode
+    (tmp_path / "x.png").write_bytes(encode(pictures[0]))
+    np.testing.assert_allclose(load_picture(tmp_path / "x.png", gray=True), pictures[0], atol=1e-6)
 
 
 def test_a_picture_that_is_cut_short_or_too_large_says_so(tmp_path, monkeypatch):

@@ -420,6 +420,63 @@ def test_wrong_arguments_are_refused_before_anything_is_compiled(exception, matc
         render(objective, **settings)
 
 
+# Networks as people have them
+
+
+def sized(images):
+    """A network of one size and one channel, with nested activations and a layer whose name is no word."""
+    x = images[:, ::2, ::2] - 0.5
+    return {
+        "stage-4": (jnp.concatenate([x, x * x], axis=-1), None),
+        "head": [{"0": x.reshape(len(x), 36) @ jnp.ones(36)}],
+    }
+
+
+def test_a_network_of_one_size_and_one_channel_renders_and_its_png_gives_the_same_picture(tmp_path):
+    result = lj.visualize("stage-4/0:1", image=lj.image(12, color="gray"), model=sized, steps=4, progress=False)
+    assert result.images.shape == (1, 12, 12, 1)
+    assert result.settings["transform"]["transforms"][-1] == {"kind": "CropOrPad", "size": [12, 12]}
+    result.save(tmp_path / "x.png")
+    with Image.open(tmp_path / "x.png") as opened:
+        assert opened.mode == "L"
+    again = lj.render(lj.Recipe.read(tmp_path / "x.png", model=sized), progress=False)
+    np.testing.assert_array_equal(again.images, result.images)
+    start = lj.load_picture(tmp_path / "x.png")  # three equal channels
+    settings = {"model": sized, "image": lj.image(12, channels=1), "steps": 0}
+    started = lj.render(lj.Recipe.of("stage-4/0:1", start=start, **settings), progress=False)
+    assert np.abs(started.images - result.images).max() <= 1.5 / 255
+    jobs = lj.visualize_many(["stage-4/0:1", "stage-4/0:0[0]"], progress=False, chunk=2, **settings).in_order()
+    assert [job.settings["objective"] for job in jobs] == ["channel('stage-4/0', 1)", "channel('stage-4/0', 0)[0]"]
+
+
+def test_a_model_may_say_its_only_size():
+    model = Sized()
+    assert lj.Recipe.of("a:0", model=model).shapes["input"].shape == (1, 8, 10, 3)
+    assert lj.Recipe.of("a:0", model=model, size=(8, 10), transform=None).transform is None
+    with pytest.raises(ValueError, match=r"takes pictures of 8x10 pixels only, got 16x16: use size=\(8, 10\)"):
+        lj.Recipe.of("a:0", model=model, size=16)
+
+
+class Sized:
+    """A network that says which size it takes."""
+
+    size = (8, 10)
+
+    def __call__(self, images):
+        return {"a": images}
+
+
+def test_pictures_of_many_bands_are_results_and_no_files(tmp_path):
+    bands = lj.image((1, 20), channels=5)
+    result = lj.visualize("a:4", model=Sized(), image=bands, transform=None, steps=2, progress=False)
+    assert result.images.shape == (1, 1, 20, 5)
+    assert result.images[..., 4].mean() > 0.5 > result.images[..., 3].mean() - 0.01
+    assert result._repr_png_() is None
+    with pytest.raises(ValueError, match=r"pictures of 5 channels cannot be shown, .*result.image\[..., \[2, 1, 0\]\]"):
+        result.save(tmp_path / "x.png")
+    lj.pictures.save(tmp_path / "x.png", result.image[..., [2, 1, 0]])
+
+
 # Files
 
 

@@ -270,6 +270,17 @@ def test_what_lies_outside_is_exactly_the_gray():
         assert ((result >= gray) & (result <= 1)).all()
 
 
+def test_only_the_last_of_four_channels_is_opacity():
+    made = (Pad(1, 0.25), Noise(uniform=0.5), Pad(1, "random"))
+    corners = jax.jit(lambda key, image: jnp.stack([one(key, image)[0, 0, 0] for one in made]))
+    for channels in (4, 5):
+        beyond, noisy, framed = corners(jax.random.key(0), jnp.ones((1, 2, 2, channels)))
+        colors = np.arange(channels) < (3 if channels == 4 else channels)
+        np.testing.assert_array_equal(beyond, 0.25 * colors)
+        np.testing.assert_array_equal(noisy != 1, colors)
+        np.testing.assert_array_equal(framed > 0, colors)
+
+
 def test_constant_gray_stays_constant():
     for result in apply_each(MOVES.values(), [np.full((12, 8, 7, 2), GRAY, np.float32)] * len(MOVES)):
         np.testing.assert_allclose(result, GRAY, rtol=0, atol=1e-6)

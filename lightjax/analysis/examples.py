@@ -2,10 +2,11 @@
 
 import concurrent.futures
 import hashlib
+import itertools
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import jax
@@ -14,6 +15,7 @@ import numpy as np
 from jax import Array
 
 from lightjax import _checks, objectives
+from lightjax._activations import call
 from lightjax._structure import Model
 from lightjax.pictures import find_pictures, load_picture, save
 from lightjax.progress import bar
@@ -21,6 +23,8 @@ from lightjax.progress import bar
 BATCH = 16
 """Pictures that go through the network at a time."""
 
+SIZE = 224
+"""Side in pixels of the square that the network sees by default."""
 
 _NAMED = 5
 """Most files that a warning names."""
@@ -46,15 +50,16 @@ def find(
     channels: Mapping[str, Sequence[int]],
     output: Path,
     count: int = 6,
-    size: int = 224,
+    size: int = SIZE,
     progress: bool = True,
 ) -> dict[tuple[str, int], list[dict]]:
     """Find the pictures that excite each channel most, in one pass over a folder, and write a crop of each.
 
-    The network sees the middle square of each picture, resized. The value of a picture for a channel is the channel's
-    largest activation at any position; among equal values, the picture whose path comes first is preferred. The crop is
-    a square of the size of the receptive field around that position, moved so that it lies inside the picture. It is
-    the whole square if the field is larger, or if the model has no table of layers.
+    The network sees the middle square of each picture, resized, and in gray if it takes one channel. The value of a
+    picture for a channel is the channel's largest activation at any position; among equal values, the picture whose
+    path comes first is preferred. The crop is a square of the size of the receptive field around that position, moved
+    so that it lies inside the picture. It is the whole square if the field is larger, if the layer has no rows and
+    columns (`[N, C]`, or tokens `[N, T, C]`), or if the model has no table of layers.
 
     Args:
       model: A network as a function of images. The receptive fields are those of its table `layers`, if it has one.
@@ -71,7 +76,8 @@ def find(
 
     Raises:
       TypeError: If `count` or `size` is not a whole number.
-      ValueError: If the folder has no readable picture, a layer is unknown, or `count` or `size` is less than 1.
+      ValueError: If the folder has no readable picture, a layer is unknown, the model fails for such pictures, or
+        `count` or `size` is less than 1.
       IndexError: If a layer has no such channel.
       ArithmeticError: If an activation is infinite or not a number.
       OSError: If the folder does not exist, or a crop cannot be written.
@@ -79,17 +85,20 @@ def find(
     _checks.whole(count, "count", least=1)
     _checks.whole(size, "size", least=1)
     wanted = {layer: np.array(list(dict.fromkeys(indices)), np.int32) for layer, indices in channels.items() if indices}
-    shapes = _shapes(model, wanted, size)
+    _, bands, found = input_of(model, size, size)
+    shapes = _shapes(wanted, found)
     folder, output = Path(folder), Path(output)
     paths = pictures_in(folder, output)
     excitations = jax.jit(_excitations(model, wanted))
 
     best = {layer: _nothing(count, len(indices)) for layer, indices in wanted.items()}
     unreadable: list[Path] = []
-    for start, pictures in _batches(paths, size, progress):
+    for start, pictures in _batches(paths, size, bands == 1, progress):
         numbers = [start + i for i, picture in enumerate(pictures) if picture is not None]
         unreadable += [paths[start + i] for i, picture in enumerate(pictures) if picture is None]
-        images = np.zeros((BATCH, size, size, 3), np.float32)  # the last batch as large as the others: one compilation
+        images = np.zeros(
+            (BATCH, size, size, bands), np.float32
+        )  # the last batch as large as the others: one compilation
         for image, picture in zip(images, (p for p in pictures if p is not None), strict=False):
             image[:] = picture
         for layer, (values, positions) in jax.device_get(excitations(images)).items():
@@ -109,9 +118,36 @@ def find(
     return _write(best, wanted, shapes, fields, paths, folder, output, size)
 
 
-def _shapes(model: Model, wanted: Mapping[str, np.ndarray], size: int) -> dict[str, tuple[int, ...]]:
+def input_of(model: Model, side: int, size: int = SIZE) -> tuple[int, int, dict[str, Any]]:
+    """What photographs are like for a model, which decides between two sizes of a square and 3 channels or 1.
+
+    Args:
+      model: A network.
+      side: The size if the model fails for `size`.
+      size: The size that is preferred.
+
+    Returns:
+      The size, the number of channels, and the shapes of the activations.
+
+    Raises:
+      ValueError: If the model fails for all of these.
+    """
+    failed: Exception | None = None
+    for pixels, bands in itertools.product(dict.fromkeys((size, side)), (3, 1)):
+        picture = jax.ShapeDtypeStruct((1, pixels, pixels, bands), jnp.float32)
+        try:
+            return pixels, bands, jax.eval_shape(lambda images: call(model, images), picture)
+        except Exception as error:
+            failed = failed or error
+    reason = " ".join(f"{type(failed).__name__}: {failed}".split())
+    sizes = " or ".join(f"{n}x{n}" for n in dict.fromkeys((size, side)))
+    raise ValueError(
+        f"examples are photographs of {sizes} pixels with 3 channels or 1, but the model fails for them ({reason:.200})"
+    ) from failed
+
+
+def _shapes(wanted: Mapping[str, np.ndarray], found: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """Shapes of the layers for one picture, after a check that they and their channels are there."""
-    found = jax.eval_shape(lambda images: model(images), jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32))
     for layer, indices in wanted.items():
         objectives.check(objectives.channel(layer, indices), found)
     return {layer: found[layer].shape for layer in wanted}
@@ -136,12 +172,12 @@ def content(folder: Path, output: Path) -> str:
     return hashlib.sha256("\n".join(found).encode()).hexdigest()[:12]
 
 
-def _batches(paths: list[Path], size: int, progress: bool) -> Iterator[tuple[int, list[np.ndarray | None]]]:
+def _batches(paths: list[Path], size: int, gray: bool, progress: bool) -> Iterator[tuple[int, list[np.ndarray | None]]]:
     """Pictures in batches, each with the number of its first; None for those that cannot be read."""
 
     def attempt(path: Path) -> np.ndarray | None:
         try:
-            return load_picture(path, size)
+            return load_picture(path, size, gray=gray)
         except Exception:  # Pillow raises many types for damaged files
             return None
 
@@ -159,7 +195,7 @@ def _excitations(model: Model, wanted: Mapping[str, np.ndarray]) -> Callable[[Ar
     """From images to the largest activation of each channel, `[N, channels]`, and its position along the rows."""
 
     def excitations(images: Array) -> dict[str, tuple[Array, Array]]:
-        activations = model(images)
+        activations = call(model, images)
         largest = {}
         for layer, indices in wanted.items():
             x = activations[layer][..., indices]
@@ -198,15 +234,16 @@ def _write(
     crops: dict[int, list[tuple[Path, tuple[slice, ...]]]] = {}
     found: dict[tuple[str, int], list[dict]] = {}
     for layer, indices in wanted.items():
-        grid = shapes[layer][1:3] if len(shapes[layer]) == 4 else (1, 1)
-        side = min(fields.get(layer) or size, size)
+        positions = len(shapes[layer]) == 4
+        grid = shapes[layer][1:3] if positions else (1, 1)
+        side = min(fields.get(layer) or size, size) if positions else size
         for column, index in enumerate(indices.tolist()):
             examples = found[layer, index] = []
             for rank, (value, number, place) in enumerate(zip(*(part[:, column] for part in best[layer]), strict=True)):
                 if value == -np.inf:
                     break
                 file = output / f"{quote(layer, safe='')}-{index:04d}-{rank + 1}.jpg"
-                position = np.unravel_index(place, grid)
+                position = np.unravel_index(place if positions else 0, grid)
                 window = tuple(_window(int(p), n, side, size) for p, n in zip(position, grid, strict=True))
                 crops.setdefault(int(number), []).append((file, window))
                 source = paths[number].relative_to(folder).as_posix()

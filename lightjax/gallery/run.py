@@ -34,7 +34,7 @@ from lightjax.gallery import page
 from lightjax.gallery.manifest import EXAMPLES, KINDS, MANIFEST, Batch
 from lightjax.objectives import Objective
 from lightjax.optimize import Setup
-from lightjax.pictures import save
+from lightjax.pictures import check_shown, save
 from lightjax.progress import bar
 from lightjax.recipe import Recipe, Settings, chosen_image
 from lightjax.result import Result
@@ -130,11 +130,15 @@ def render(
     given = settings.pop("model", None)
     name = networks.DEFAULT if given is None else os.fspath(given) if isinstance(given, str | os.PathLike) else None
     model: Any = given if name is None else networks.load_model(name)
-    image: Any = chosen_image(settings.pop("image", None), settings.pop("size", None))
+    image: Any = chosen_image(settings.pop("image", None), settings.pop("size", None), model)
     rest: Any = {"steps": 512, **settings}
     of_kind = {kind: dataclasses.replace(image, batch=diverse) if kind == "diverse" else image for kind in kinds}
     recipes = {kind: Recipe.of(None, model=model, image=of_kind[kind], **rest) for kind in kinds}
     wanted = _channels_of(recipes, layers, channels)
+    shape = next(iter(recipes.values())).shapes["input"].shape
+    check_shown(shape)
+    if examples is not None:
+        dataset_examples.input_of(model, shape[1])
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _LOCKS).mkdir(exist_ok=True)
@@ -333,7 +337,8 @@ def _write_page(folder: Path, manifest: Mapping[str, Any], model: Model, example
     channels = {layer: manifests.parse_channels(text) for layer, text in manifest["settings"]["channels"].items()}
     for leftover in (file, *(folder / EXAMPLES).glob("[!.]*")):
         _files.remove_leftovers(leftover)
-    found = dataset_examples.find(model, examples, channels, folder / EXAMPLES, progress=progress)
+    size, *_ = dataset_examples.input_of(model, manifest["settings"]["size"][0])
+    found = dataset_examples.find(model, examples, channels, folder / EXAMPLES, size=size, progress=progress)
     known = {"folder": content, "examples": {f"{layer}:{channel}": seen for (layer, channel), seen in found.items()}}
     _files.write_atomically(file, manifests.to_json(known))
     write()

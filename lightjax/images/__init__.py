@@ -2,8 +2,9 @@
 
 A parameterization is a frozen dataclass with a few pure functions: `init(key) -> params`, `decode(params) -> pictures`,
 and, if there is one, the inverse `encode(pictures) -> params`. Two with the same settings are equal and share one
-compilation. Pictures are `[N, H, W, 3]` float32 in [0, 1], or `[N, H, W, 4]` with opacity. One objective optimizes the
-N pictures of a parameterization together.
+compilation. Pictures are `[N, H, W, 3]` float32 in [0, 1], or `[N, H, W, 4]` with opacity; for networks of other
+inputs, `[N, H, W, C]` with any number of channels. One objective optimizes the N pictures of a parameterization
+together.
 
 `image` makes a `NaturalImage` over a basis. The basis turns parameters into planes `[N, H, W, C]` of any real values:
 as pixels, waves, a pyramid, or a network of the coordinates. The `NaturalImage` gives the planes colors and squashes

@@ -25,7 +25,7 @@ class Image(Protocol):
         ...
 
     def decode(self, params: Any) -> Array:
-        """The pictures `[N, H, W, 3 or 4]` in [0, 1] that the parameters stand for."""
+        """The pictures `[N, H, W, C]` in [0, 1] that the parameters stand for."""
         ...
 
 

@@ -169,7 +169,7 @@ class Shared:
         """Check the settings. The basis may be a placeholder of JAX here."""
         pairs = [tuple(part) if isinstance(part, tuple | list) else (part,) for part in self.parts]
         if not pairs or any(len(pair) != 2 for pair in pairs):
-            raise ValueError(f"parts must be at least one pair (pictures, divisor), got {self.parts!r}")
+            raise ValueError(f"parts must be at least one pair (pictures, divisor), got {self.parts!r:.200}")
         what = ("the number of pictures of a part", "the divisor of a part")
         parts = tuple(tuple(_checks.whole(n, name, least=1) for n, name in zip(p, what, strict=True)) for p in pairs)
         _checks.keep(self, parts=parts, sd=_checks.number(self.sd, "sd", above=0))

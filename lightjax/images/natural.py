@@ -36,7 +36,7 @@ GRAY_LEVEL = 1 / 255
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=["basis"],
-    meta_fields=["height", "width", "batch", "color", "squash", "alpha"],
+    meta_fields=["height", "width", "batch", "color", "squash", "alpha", "channels"],
 )
 @dataclasses.dataclass(frozen=True)
 class NaturalImage:
@@ -47,9 +47,10 @@ class NaturalImage:
       width: Pixels.
       batch: Number of pictures, which one objective optimizes together.
       basis: Parameters of the planes.
-      color: Turns the planes into red, green and blue (see `image`).
+      color: Turns the planes into channels, such as red, green and blue (see `image`).
       squash: Brings the values into [0, 1] (see `image`).
       alpha: Whether the last plane, through a sigmoid, is the opacity.
+      channels: Number of channels besides opacity.
     """
 
     height: int
@@ -59,17 +60,27 @@ class NaturalImage:
     color: str | Matrix
     squash: str
     alpha: bool
+    channels: int = 3
 
     def __post_init__(self):
         """Check the settings. The basis may be a placeholder of JAX here."""
+        channels = _checks.whole(self.channels, "channels", least=1)
+        if channels == 4:
+            raise ValueError(
+                "channels must not be 4, which stands for colors and opacity: use channels=5 and a model that looks at "
+                "four of them, lambda images: network(images[..., :4])"
+            )
+        if channels != 3 and self.alpha:
+            raise ValueError(f"alpha must be False for an image of {channels} channels, not red, green and blue")
         _checks.keep(
             self,
             height=_checks.whole(self.height, "height", least=1),
             width=_checks.whole(self.width, "width", least=1),
             batch=_checks.whole(self.batch, "batch", least=1),
-            color=_checked_color(self.color),
+            color=_checked_color(self.color, channels),
             squash=_checks.one_of(self.squash, SQUASHES, "squash"),
             alpha=_checks.flag(self.alpha, "alpha"),
+            channels=channels,
         )
 
     def init(self, key: Array) -> Any:
@@ -77,17 +88,16 @@ class NaturalImage:
         return self.basis.init(key, self._shape())
 
     def decode(self, params: Any) -> Array:
-        """The pictures `[N, H, W, 3]` in [0, 1], or `[N, H, W, 4]` with their opacity."""
+        """The pictures `[N, H, W, channels]` in [0, 1], with opacity as the last of four channels if there is alpha."""
         planes = self.basis.decode(params, self._shape())
-        matrix = color_matrix(self.color)
-        colors = matrix.shape[1]
-        rgb = _SQUASHES[self.squash].forward(_times(planes[..., :colors], matrix))
+        number = self._shape()[-1] - self.alpha
+        colors = _SQUASHES[self.squash].forward(self._mixed(planes[..., :number]))
         if not self.alpha:
-            return rgb
-        return jnp.concatenate([rgb, jax.nn.sigmoid(planes[..., colors:])], axis=-1)
+            return colors
+        return jnp.concatenate([colors, jax.nn.sigmoid(planes[..., number:])], axis=-1)
 
     def encode(self, pictures: Array) -> Any:
-        """Parameters of given pictures, `[N, H, W, 3]`, or `[N, H, W, 4]` with alpha, in [0, 1].
+        """Parameters of given pictures in [0, 1], of the form that `decode` returns.
 
         `decode` returns the given pictures to within one gray level if the color and the squash can represent them. (A
         gray image has no colors, and "min_max" always reaches black and white.)
@@ -95,13 +105,19 @@ class NaturalImage:
         Raises:
           ValueError: If the basis has no inverse.
         """
-        planes = _times(_SQUASHES[self.squash].inverse(pictures[..., :3]), np.linalg.pinv(color_matrix(self.color)))
+        colors = _SQUASHES[self.squash].inverse(pictures[..., : self.channels])
+        planes = self._mixed(colors, np.linalg.pinv)
         if self.alpha:
-            planes = jnp.concatenate([planes, _logit(pictures[..., 3:])], axis=-1)
+            planes = jnp.concatenate([planes, _logit(pictures[..., self.channels :])], axis=-1)
         return inverse(self.basis)(planes)
 
+    def _mixed(self, planes: Array, of: Callable = np.asarray) -> Array:
+        """Planes times the matrix of the color, or a function of that matrix; "bands" are as they are."""
+        return planes if self.color == "bands" else _times(planes, of(color_matrix(self.color, self.channels)))
+
     def _shape(self) -> Shape:
-        return self.batch, self.height, self.width, color_matrix(self.color).shape[1] + self.alpha
+        planes = self.channels if self.color == "bands" else color_matrix(self.color, self.channels).shape[1]
+        return self.batch, self.height, self.width, planes + self.alpha
 
 
 def image(
@@ -112,73 +128,95 @@ def image(
     color: Color | None = None,
     squash: str = "sigmoid",
     alpha: bool = False,
+    channels: int = 3,
 ) -> NaturalImage:
     """A parameterization of pictures. Every basis goes with every color space, every squash, and opacity.
 
     Example:
       >>> image((160, 224), basis=Laplacian(levels=5), batch=2, color="caltech101")
+      >>> image(28, channels=1)  # for a network of one channel
 
     Args:
-      size: Pixels, one number for a square or (height, width).
+      size: Pixels, one number for a square or (height, width); a signal is a picture of one row, (1, width).
       basis: Parameters of the planes: `Fourier`, `Pixels`, `Laplacian`, `FourierPhases` (MACO), `Cppn`, `Shared`, or
         your own (see `Basis`).
       batch: Number of pictures that one objective optimizes together.
       color: Turns the planes into red, green and blue. "lucid": the square root of the covariance of colors in ImageNet
-        (`COLOR_CORRELATION`); "caltech101": the same in Caltech-101; "rgb": the planes are red, green and blue; "gray":
-        one plane is all three; or a matrix `[3, planes]` of your own (`load_statistics(file).color`). By default
-        "lucid", or the basis's own: "rgb" for `Cppn`, the colors of its statistics for `FourierPhases`.
+        (`COLOR_CORRELATION`); "caltech101": the same in Caltech-101; "rgb": the planes are red, green and blue; "gray"
+        or "grey": one plane is all channels (one channel, if the network only takes that); "bands": each plane is a
+        channel; or a matrix `[channels, planes]` of your own (`load_statistics(file).color`). By default "lucid", or
+        the basis's own: "rgb" for `Cppn`, the colors of its statistics for `FourierPhases`; "gray" for one channel, and
+        "bands" for more than three or two.
       squash: Brings the values into [0, 1]. "sigmoid"; "clamp": adds 1/2 (Lucid adds the mean color of ImageNet) and
         clamps, with a gradient that brings saturated values back (`ops.clamp`); "min_max": each picture is scaled to
         reach 0 and 1; "norm": each picture is divided by its largest magnitude if that is above 1, then moved from
         [-1, 1] to [0, 1]. TorchLight's `min_max` and `norm` scale by the extremes of the whole batch, so that its
         pictures depend on each other. TorchLight's `clamp` adds nothing, so that half of its initial values are black.
       alpha: Whether the pictures have a fourth channel, their opacity.
+      channels: Number of channels of the pictures, as many as the network takes: 3 for red, green and blue, 1 for gray
+        pictures, any other but 4 for bands. Files and notebooks show pictures of 1 and 3 channels.
 
     Returns:
       The parameterization: its `init` draws parameters, and its `decode` turns them into pictures.
 
     Raises:
       TypeError: If a setting has a wrong type.
-      ValueError: If a size or `batch` is less than 1, or a color or squash is unknown.
+      ValueError: If a size, `batch` or `channels` is less than 1, a color or squash is unknown, or they do not go
+        together.
     """
     height, width = _checks.height_and_width(size)
     if not callable(getattr(basis, "init", None)) or not callable(getattr(basis, "decode", None)):
-        raise TypeError(f"basis must have functions init and decode, such as Fourier() has, got {basis!r}")
-    color = getattr(basis, "color", "lucid") if color is None else color
-    return NaturalImage(height, width, batch, basis, color, squash, alpha)  # type: ignore[arg-type]
+        raise TypeError(f"basis must have functions init and decode, such as Fourier() has, got {basis!r:.200}")
+    if color is None:
+        color = getattr(basis, "color", "lucid") if channels == 3 else "gray" if channels == 1 else "bands"
+    return NaturalImage(height, width, batch, basis, color, squash, alpha, channels)  # type: ignore[arg-type]
 
 
-def color_matrix(color: str | Matrix) -> np.ndarray:
-    """The matrix of a color space: `rgb = matrix @ planes`, `[3, planes]` (see `image`).
+def color_matrix(color: str | Matrix, channels: int = 3) -> np.ndarray:
+    """The matrix of a color space: `rgb = matrix @ planes`, `[channels, planes]` (see `image`).
 
     Raises:
       TypeError: If the color is neither a string nor an array.
       ValueError: If the name is unknown, or the matrix has a wrong shape or a value that is not finite.
     """
-    color = _checked_color(color)
+    color = _checked_color(color, channels)
     if not isinstance(color, str):
         return np.array(color, np.float32)
     if color in statistics.SHIPPED:
         return np.array(statistics.load_statistics(color).color, np.float32)
-    return _COLORS[color].astype(np.float32)
+    return _COLORS[color](channels).astype(np.float32)
 
 
-_COLORS = {"lucid": COLOR_CORRELATION, "rgb": np.eye(3), "gray": np.ones((3, 1))}
+_COLORS: Mapping[str, Callable[[int], np.ndarray]] = MappingProxyType(
+    {
+        "lucid": lambda channels: COLOR_CORRELATION,
+        "rgb": np.eye,
+        "gray": lambda channels: np.ones((channels, 1)),
+        "bands": np.eye,
+    }
+)
 
 
-def _checked_color(color: Any) -> str | Matrix:
+def _checked_color(color: Any, channels: int) -> str | Matrix:
     if isinstance(color, str):
-        return _checks.one_of(color, (*_COLORS, *statistics.SHIPPED), "color")
-    must = f"color must be a name or a matrix [3, planes] of finite numbers with 1 to 3 planes, got {color!r:.200}"
+        color = _checks.one_of("gray" if color == "grey" else color, (*_COLORS, *statistics.SHIPPED), "color")
+        if channels != 3 and color not in ("gray", "bands"):
+            raise ValueError(f"color {color!r} has 3 channels: use 'gray' or 'bands' for an image of {channels}")
+        return color
+    must = (
+        f"color must be a name or a matrix [{channels}, planes] of finite numbers with 1 to {channels} planes, "
+        f"got {color!r:.200}"
+    )
     if not isinstance(color, Sequence | np.ndarray | jax.Array):
         raise TypeError(must)
     try:
         matrix = np.asarray(color, np.float64)
     except (TypeError, ValueError):  # rows of different lengths, or entries that are not numbers
         matrix = np.zeros(0)
-    if matrix.ndim != 2 or len(matrix) != 3 or matrix.size not in (3, 6, 9) or not np.isfinite(matrix).all():
+    possible = [(channels, planes) for planes in range(1, channels + 1)]
+    if matrix.shape not in possible or not np.isfinite(matrix).all():
         raise ValueError(must)
-    return tuple(tuple(map(float, row)) for row in matrix.reshape(3, -1).tolist())
+    return tuple(tuple(map(float, row)) for row in matrix.reshape(channels, -1).tolist())
 
 
 class _Squash(NamedTuple):
@@ -217,19 +255,24 @@ def check_start(image: Image, pictures: ArrayLike, shape: Shape) -> np.ndarray:
 
     Args:
       image: The parameterization.
-      pictures: `[H, W, 3 or 4]` for every picture of the batch, or `[N, H, W, 3 or 4]`, in [0, 1].
+      pictures: `[H, W, C]` for every picture of the batch, or `[N, H, W, C]`, in [0, 1].
       shape: Shape of the decoded pictures.
 
     Returns:
-      The pictures, float32 of that shape; with opacity 1 if the image has an alpha channel and the pictures have none.
+      The pictures, float32 of that shape; with opacity 1 if the image has an alpha channel and the pictures have none,
+      and with one of three equal channels if the image has one.
 
     Raises:
       ValueError: If they have another size or other values, or the image cannot show them to within a gray level.
     """
     pictures = np.asarray(pictures)
     number, height, width, channels = shape
-    if pictures.ndim not in (3, 4) or pictures.shape[-1] not in (3, 4):
-        raise ValueError(f"start must be [H, W, 3 or 4] or [N, H, W, 3 or 4], got {list(pictures.shape)}")
+    forms = {channels, *((3, 4) if channels == 4 else (1, 3) if channels == 1 else ())}
+    if pictures.ndim in (3, 4) and (pictures.shape[-1], channels) == (4, 3):
+        raise ValueError("start has opacity, so the image must have it too: use alpha=True")
+    if pictures.ndim not in (3, 4) or pictures.shape[-1] not in forms:
+        known = " or ".join(map(str, sorted(forms)))
+        raise ValueError(f"start must be [H, W, {known}] or [N, H, W, {known}], got {list(pictures.shape)}")
     if pictures.shape[-3:-1] != (height, width):
         given = "x".join(map(str, pictures.shape[-3:-1]))
         raise ValueError(
@@ -241,8 +284,12 @@ def check_start(image: Image, pictures: ArrayLike, shape: Shape) -> np.ndarray:
     if pictures.dtype == np.uint8 or not ((pictures >= 0) & (pictures <= 1)).all():
         raise ValueError("start must have values in [0, 1]: divide those of files by 255")
     pictures = pictures.astype(np.float32)
-    if pictures.shape[-1] > channels:
-        raise ValueError("start has opacity, so the image must have it too: use alpha=True")
+    if channels == 1:
+        if (pictures != pictures[..., :1]).any():
+            raise ValueError(
+                "start has colors, but the image has one channel: load_picture(file, gray=True) reads grays"
+            )
+        pictures = pictures[..., :1]
     if pictures.shape[-1] < channels:
         pictures = np.concatenate([pictures, np.ones_like(pictures[..., :1])], axis=-1)
     pictures = np.broadcast_to(pictures, shape)
@@ -250,7 +297,7 @@ def check_start(image: Image, pictures: ArrayLike, shape: Shape) -> np.ndarray:
     off = np.abs(shown - pictures).max() * 255
     if not off <= 1:
         raise ValueError(
-            f"{image!r} cannot show the picture to start from: it would be off by up to {off:.0f} gray levels "
+            f"{image!r:.200} cannot show the picture to start from: it would be off by up to {off:.0f} gray levels "
             "(a gray image has no colors, and min_max always reaches black and white)"
         )
     return pictures

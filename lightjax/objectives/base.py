@@ -12,7 +12,7 @@ from jax import Array
 from jax.core import Tracer
 
 from lightjax import _checks
-from lightjax.objectives import select, text
+from lightjax.objectives import names, select, text
 from lightjax.objectives.select import Activations
 
 
@@ -56,7 +56,7 @@ class Objective:
           TypeError: If `pictures` is something else, such as a slice.
         """
         if isinstance(pictures, tuple):
-            raise TypeError(f"picture must be a whole number or a list of them, got {pictures!r}")
+            raise TypeError(f"picture must be a whole number or a list of them, got {pictures!r:.200}")
         return Objective(_of_pictures, (), (_checks.wholes(pictures, "picture"), self))
 
     def __add__(self, other):
@@ -114,7 +114,7 @@ def check(objective: Objective, activations: Mapping[str, jax.ShapeDtypeStruct])
         shape = list(activations[last[-1]].shape)
         raise IndexError(f"{error}; the activations of {last[-1]} are {shape}") from None
     if not isinstance(value, jax.ShapeDtypeStruct) or value.shape or not jnp.issubdtype(value.dtype, jnp.floating):
-        raise ValueError(f"an objective must return one real number, but {objective!r} returns {value!r}")
+        raise ValueError(f"an objective must return one real number, but {objective!r:.200} returns {value!r:.200}")
 
 
 class _Named(dict):
@@ -133,7 +133,7 @@ class _Named(dict):
 
     def __missing__(self, name: str):
         self._last.pop()
-        _checks.one_of(name, self, "layer")
+        names.known(name, self)
 
 
 # Pictures by index.

@@ -1,6 +1,6 @@
 """Strings and functions become objectives, and names of classes become indices."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -34,14 +34,14 @@ def objective(fn: Callable[..., Array], *leaves: Any) -> Objective:
     return Objective(fn, (), leaves)
 
 
-def parse(text: str) -> Objective:
+def parse(text: str, layers: Iterable[str] = ()) -> Objective:
     """Read an objective from its string form.
 
     The short terms are TorchLight's: `layer`, `layer:channel` and `layer:channel:position`. The channel may be a list
-    ("97,143") or a range ("90-99", both ends included). The position counts along the rows. Names of layers may have
-    dots and slashes. Terms may be indexed and combined by arithmetic, with spaces around `-` and `/`, and the functions
-    of this package may be called. `parse(str(objective))` returns the same objective, unless it holds a function or
-    more than 16 floats in one array.
+    ("97,143") or a range ("90-99", both ends included). The position counts along the rows, or is the number of a
+    token. Names of layers may have dots and slashes, and known ones any characters. Terms may be indexed and combined
+    by arithmetic, with spaces around `-` and `/`, and the functions of this package may be called.
+    `parse(str(objective))` returns the same objective, unless it holds a function or more than 16 floats in one array.
 
     Example:
       >>> parse("mixed4a:97 - 0.5 * mixed4b:3")
@@ -51,20 +51,28 @@ def parse(text: str) -> Objective:
       >>> parse("class_logit('golden retriever') - 0.25 * total_variation()")
       class_logit('golden retriever') - 0.25 * total_variation()
 
+    Args:
+      text: The string form.
+      layers: Names of the layers of a model; `visualize` knows those of its model.
+
     Raises:
       TypeError: If it is not a string.
       ValueError: If the text has another form.
     """
     if not isinstance(text, str):
         raise TypeError(f"text must be a string such as 'mixed4a:97', got {text!r:.200}")
-    result = expressions.read(text, {one.constructor.__name__: one.constructor for one in PRIMITIVES.values()})
+    result = expressions.read(text, {one.constructor.__name__: one.constructor for one in PRIMITIVES.values()}, layers)
     if not isinstance(result, Objective):
         raise expressions.no_layer(text)
     return result
 
 
-def as_objective(value: "str | Objective | Callable[[Activations], Array]") -> Objective:
+def as_objective(value: "str | Objective | Callable[[Activations], Array]", layers: Iterable[str] = ()) -> Objective:
     """Make an objective from its string form or a function of the activations; an objective stays the same.
+
+    Args:
+      value: The objective in one of these forms.
+      layers: Names of the layers of a model, which strings may hold whatever their characters.
 
     Raises:
       TypeError: If it is something else.
@@ -72,7 +80,7 @@ def as_objective(value: "str | Objective | Callable[[Activations], Array]") -> O
     if isinstance(value, Objective):
         return value
     if isinstance(value, str):
-        return parse(value)
+        return parse(value, layers)
     if callable(value):
         return objective(value)
     several = "; for several objectives, each with its own picture, call visualize_many" * isinstance(

@@ -29,7 +29,7 @@ def input_diff(activations: Activations, target: Picture) -> Array:
       Lucid.
     """
     x = select.colors(activations)
-    target = jnp.asarray(target)[..., :3]
+    target = jnp.asarray(target)[..., : x.shape[-1]]
     if target.shape[-3:] != x.shape[1:]:
         raise ValueError(f"target must have the size of the picture, {list(x.shape[1:])}, got {list(target.shape)}")
     x, target = select.matched(x, target, "input")

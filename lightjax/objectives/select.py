@@ -1,7 +1,7 @@
 """How a formula reads a layer: its channels, positions, windows and colors, and the small math that formulas share.
 
-Activations are `[N, H, W, C]` or `[N, C]`. A concrete index that is out of range is an IndexError; a traced one gives
-NaN.
+Activations are `[N, H, W, C]`, `[N, T, C]` for tokens, or `[N, C]`. A concrete index that is out of range is an
+IndexError; a traced one gives NaN.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
-from lightjax import _checks
+from lightjax.objectives import names
 
 Activations = Mapping[str, Array]
 
@@ -27,7 +27,7 @@ def read(activations: Activations, layer: str) -> Array:
     Raises:
       ValueError: If the layer is not there, or its activations have another form or no entries.
     """
-    x = activations[_checks.one_of(layer, activations, "layer")]
+    x = activations[names.known(layer, activations)]
     if x.ndim < 2:
         raise ValueError(f"activations must be [N, H, W, C] or [N, C], got {list(x.shape)} for {layer}")
     if 0 in x.shape:
@@ -43,6 +43,11 @@ def at_least_float32(x: Any) -> Array:
 
 def with_positions(x: Array, layer: str) -> Array:
     """The same activations, which must be `[N, H, W, C]`."""
+    if x.ndim == 3:
+        raise ValueError(
+            f"{layer} has tokens and no rows and columns, its activations are {list(x.shape)}: choose one with "
+            f"neuron({layer!r}, channel, token)"
+        )
     if x.ndim != 4:
         raise ValueError(
             f"{layer} has no positions, its activations are {list(x.shape)}: choose one of its units with "
@@ -59,9 +64,9 @@ def several(x: Array, what: str) -> Array:
 
 
 def colors(activations: Activations, layer: str = "input") -> Array:
-    """The activations of a layer; the colors of the pictures without their opacity for "input"."""
+    """The activations of a layer; the channels of the pictures without their opacity for "input"."""
     x = read(activations, layer)
-    return with_positions(x, layer)[..., :3] if layer == "input" else x
+    return with_positions(x, layer)[..., :3] if layer == "input" and x.shape[-1] == 4 else x
 
 
 def opacity(activations: Activations) -> Array:
@@ -118,14 +123,21 @@ def window(x: Array, layer: str, rows: Any, columns: Any) -> Array:
 
 
 def at(x: Array, layer: str, position: Any) -> Array:
-    """Activations at one position, `[N, 1, C]`; None takes the center."""
+    """Activations at one position, `[N, 1, C]`; None takes the center. Of tokens, a number takes one."""
+    if x.ndim == 3:
+        if position is None or isinstance(position, tuple) or np.ndim(position):
+            given = "none" if position is None else repr(position)
+            raise ValueError(
+                f"position in {layer} must be the number of a token, 0 to {x.shape[1] - 1}, got {given:.200}"
+            )
+        return take(x, position, 1, "token", layer)
     pictures, height, width, depth = with_positions(x, layer).shape
     if position is None:
         position = (height // 2, width // 2)
     if any(np.ndim(part) for part in jax.tree.leaves(position)):
         raise ValueError(
-            f"position in {layer} must be (row, column) or one number that counts along the rows, got {position!r}; "
-            "for a window use channel(layer, channel, rows=range(3, 5), columns=range(4, 9))"
+            f"position in {layer} must be (row, column) or one number that counts along the rows, "
+            f"got {position!r:.200}; for a window use channel(layer, channel, rows=range(3, 5), columns=range(4, 9))"
         )
     if isinstance(position, tuple):
         return window(x, layer, *position).reshape(pictures, -1, depth)

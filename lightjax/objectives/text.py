@@ -8,12 +8,14 @@ import ast
 import inspect
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from jax.core import Tracer
+
+from lightjax import _checks
 
 LAYER = r"[A-Za-z_][\w./]*"
 """Pattern of the name of a layer."""
@@ -24,7 +26,8 @@ _FORM = (
 )
 _QUOTED = r"""'[^']*'|"[^"]*\""""
 _NUMBER = r"""[^\s:+*/()\[\]'"]+"""
-_TERM = re.compile(rf"""{_QUOTED}|(?<![\w:.])({LAYER})(?::({_NUMBER})(?::({_NUMBER}))?|(?=\[))""")
+_AFTER = rf":({_NUMBER})(?::({_NUMBER}))?"
+_TERM = re.compile(rf"""{_QUOTED}|(?<![\w:.])({LAYER})(?:{_AFTER}|(?=\[))""")
 _OMITTED = re.compile(rf"{_QUOTED}|(<[^<>]*>)")
 _OPERATIONS: dict[type, Callable] = {
     ast.Add: operator.add,
@@ -37,34 +40,47 @@ _LONGEST = 16
 """Largest array of floats that is written out."""
 
 
-def read(text: str, functions: Mapping[str, Callable]) -> Any:
+def read(text: str, functions: Mapping[str, Callable], layers: Iterable[str] = ()) -> Any:
     """Evaluate a string.
 
     Args:
       text: A Python expression that may hold the short terms "layer", "layer:channel" and "layer:channel:position".
       functions: The functions that it may call, by name. Those called "layer", "channel" and "neuron" make the short
         terms. What functions return may be indexed.
+      layers: Names of layers that are known, which may have any characters.
 
     Raises:
       ValueError: If the text has another form.
     """
     if left_out := [match[1] for match in _OMITTED.finditer(text) if match[1]]:
         raise ValueError(
-            f"cannot read the objective {text!r}: {left_out[0]} stands for an array or a function that is not "
-            "written out; build this objective in Python"
+            f"cannot read the objective {text!r:.200}: {left_out[0]:.200} stands for an array or a function that is "
+            "not written out; build this objective in Python"
         )
-    if re.fullmatch(LAYER, text.strip()):
+    layers = list(layers)
+    if re.fullmatch(LAYER, text.strip()) or text.strip() in layers:
         return functions["layer"](text.strip())
     try:
-        return _evaluate(ast.parse(_TERM.sub(_spell_out, text.strip()), mode="eval").body, functions)
+        return _evaluate(ast.parse(_terms(layers).sub(_spell_out, text.strip()), mode="eval").body, functions)
     except (SyntaxError, TypeError, ArithmeticError, RecursionError, MemoryError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else str(error)
-        raise ValueError(f"cannot read the objective {text!r} ({reason}); {_FORM}") from error
+        raise ValueError(
+            f"cannot read the objective {text!r:.200} ({reason:.200}); {_FORM}{_advice(text, layers)}"
+        ) from error
+
+
+def _advice(text: str, layers: Sequence[str]) -> str:
+    """What to do if a text looks like a channel of a layer whose name Python cannot read."""
+    match = re.fullmatch(r"([^:]{1,99}):(\d{1,9})", text.strip())
+    if match is None:
+        return ""
+    name, call = match[1], f"channel({match[1]!r}, {match[2]})"
+    return f"; {_checks.hint(name, layers)}" if layers else f"; a layer {name!r} goes as {call}, in Python lj.{call}"
 
 
 def no_layer(text: str) -> ValueError:
     """The error for an expression that is a number or a string and not an objective."""
-    return ValueError(f"cannot read the objective {text!r} (it names no layer); {_FORM}")
+    return ValueError(f"cannot read the objective {text!r:.200} (it names no layer); {_FORM}")
 
 
 def call(constructor: Callable, values: Mapping[str, Any]) -> ast.expr:
@@ -117,31 +133,53 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _terms(layers: Sequence[str]) -> re.Pattern:
+    """The pattern of quoted strings and short terms. Known names that Python cannot read come first, longest first."""
+    odd = sorted((name for name in layers if name and not name.isidentifier()), key=len, reverse=True)
+    if not odd:
+        return _TERM
+    # A name that Python reads as a number is a layer only if a channel follows.
+    words = "|".join(re.escape(name) for name in odd if not _is_number(name)) or "(?!)"
+    numbers = "|".join(re.escape(name) for name in odd if _is_number(name)) or "(?!)"
+    known = rf"(?<![\w:.])(?:({words})(?:{_AFTER}|(?![\w./])(?!\s*[(=]))|({numbers}){_AFTER})"
+    return re.compile(rf"{_QUOTED}|{known}|{_TERM.pattern.removeprefix(_QUOTED + '|')}")
+
+
+def _is_number(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return True
+
+
 def _spell_out(match: re.Match) -> str:
     """A short term as the call that it stands for."""
-    name, channels, position = match.groups()
+    groups = match.groups()
+    parts = (groups[i : i + 3] for i in range(0, len(groups), 3))  # of the alternatives, one matches
+    name, channels, position = next((part for part in parts if part[0] is not None), (None, None, None))
     if name is None:  # a quoted string
         return match[0]
-    if channels is None:  # a layer in front of an index
+    if channels is None:  # a layer by itself
         return f"layer({name!r})"
     if bounds := re.fullmatch(r"(\d+)-(\d+)", channels):
         first, last = int(bounds[1]), int(bounds[2])
         if last < first:
-            raise ValueError(f"the range {channels!r} runs backwards; write {last}-{first}, or ' - ' to subtract")
+            raise ValueError(f"the range {channels!r:.200} runs backwards; write {last}-{first}, or ' - ' to subtract")
         if last - first >= 100_000:
-            raise ValueError(f"the range {channels!r} is longer than any layer")
+            raise ValueError(f"the range {channels!r:.200} is longer than any layer")
         index: int | list[int] = list(range(first, last + 1))
     elif re.fullmatch(r"\d+(,\d+)*", channels):
         index = [int(c) for c in channels.split(",")] if "," in channels else int(channels)
     else:
         raise ValueError(
-            f"channel of {name!r} must be a number, a list such as 97,143 or a range such as 90-99, got {channels!r}; "
-            "put spaces around the operators of arithmetic"
+            f"channel of {name!r:.200} must be a number, a list such as 97,143 or a range such as 90-99, "
+            f"got {channels!r:.200}; put spaces around the operators of arithmetic"
         )
     if position is None:
         return f"channel({name!r}, {index!r})"
     if not position.isdecimal():
-        raise ValueError(f"position in {name!r} must be one number, counted along the rows, got {position!r}")
+        raise ValueError(f"position in {name!r:.200} must be one number, counted along the rows, got {position!r:.200}")
     return f"neuron({name!r}, {index!r}, {int(position)})"
 
 
@@ -170,4 +208,4 @@ def _evaluate(node: ast.expr, functions: Mapping[str, Callable]) -> Any:
             named = {keyword.arg: _evaluate(keyword.value, functions) for keyword in keywords}
             if None not in named:
                 return functions[name](*(_evaluate(arg, functions) for arg in args), **named)  # type: ignore[arg-type]
-    raise TypeError(f"{ast.unparse(node)!r} is not understood")
+    raise TypeError(f"{ast.unparse(node)!r:.200} is not understood")

@@ -43,10 +43,10 @@ def neuron(activations: Activations, layer: Layer, channel: Channel, position: P
     """Activation of one channel at one position.
 
     Args:
-      layer: Name of an activation with positions, such as "mixed4a".
+      layer: Name of an activation with positions, such as "mixed4a", or with tokens, `[N, T, C]`.
       channel: Number of the channel, at least 0; a list or array of numbers takes the mean of these channels.
       position: (row, column), or one number that counts along the rows. None is the center: of the four central
-        positions of an even size, the lower right one.
+        positions of an even size, the lower right one. Among tokens, the number of a token.
 
     Returns:
       An objective: the mean over pictures and the chosen channels at that position.

@@ -11,8 +11,9 @@ each move, and the size of its image follows the scale; here a scale zooms withi
 the edge lies the gray of the last `Pad`, or 0.5 if there was no `Pad`. `Pad` with "reflect" or "random" is not a move,
 because its border depends on the picture or on the draw.
 
-Images of four channels are colors and opacity, alpha. Moves and blur apply to opacity too, and beyond the edge the
-image is transparent. Noise leaves opacity alone. `CollapseAlpha` puts the colors over a background.
+Images have any number of channels. Those of four are colors and opacity, alpha. Moves and blur apply to opacity too,
+and beyond the edge the image is transparent. Noise leaves opacity alone. `CollapseAlpha` puts the colors over a
+background.
 """
 
 from lightjax.transforms.base import Between, Compose, Move, Transform, compose

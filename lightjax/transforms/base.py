@@ -118,6 +118,11 @@ def each(fn: Callable[[Array, Array], Array], key: Array, images: Array) -> Arra
     return jax.vmap(fn)(keys, images)
 
 
+def colors_in(image: Array) -> int:
+    """Number of channels that are not opacity, which is the last of four."""
+    return 3 if image.shape[-1] == 4 else image.shape[-1]
+
+
 # Moves
 
 
@@ -218,7 +223,8 @@ def _grays(transforms: tuple[Transform, ...]) -> list[float | None]:
 
 def _resample_run(moves: list[Move], keys: list[Array], images: Array, gray: float) -> Array:
     _, height, width, channels = images.shape
-    beyond = jnp.array([gray, gray, gray, 0][:channels], images.dtype)  # transparent, where there is opacity
+    colors = colors_in(images)
+    beyond = jnp.array([gray] * colors + [0] * (channels - colors), images.dtype)  # transparent, if there is opacity
     stretch = math.prod(move.stretch() for move in moves)
     sizes = list(itertools.accumulate(moves, lambda size, move: move.size_after(size), initial=(height, width)))
 

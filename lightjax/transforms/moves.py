@@ -17,6 +17,7 @@ from lightjax.transforms.base import (
     Move,
     Size,
     choices,
+    colors_in,
     draw,
     each,
     ends,
@@ -289,8 +290,9 @@ def _reflect(key: Array, image: Array, pixels: int) -> Array:
 def _frame_randomly(key: Array, image: Array, pixels: int) -> Array:
     """A border of one drawn gray, transparent if there is opacity."""
     border = ((pixels, pixels), (pixels, pixels), (0, 0))
-    colors = jnp.pad(image[..., :3], border, constant_values=jax.random.uniform(key, dtype=image.dtype))
-    return jnp.concatenate([colors, jnp.pad(image[..., 3:], border)], axis=-1)
+    number = colors_in(image)
+    colors = jnp.pad(image[..., :number], border, constant_values=jax.random.uniform(key, dtype=image.dtype))
+    return jnp.concatenate([colors, jnp.pad(image[..., number:], border)], axis=-1)
 
 
 _BORDERS = {"reflect": _reflect, "random": _frame_randomly}

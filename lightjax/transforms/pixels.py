@@ -16,6 +16,7 @@ from lightjax.transforms.base import (
     Transform,
     check_transform,
     choices,
+    colors_in,
     draw,
     each,
     ends,
@@ -83,11 +84,11 @@ class Noise:
 
         def add(key: Array, image: Array) -> Array:
             for_normal, for_uniform = jax.random.split(key)
-            shape, dtype = (*image.shape[:2], min(image.shape[2], 3)), image.dtype
+            shape, dtype = (*image.shape[:2], number := colors_in(image)), image.dtype
             if self.normal:
-                image = image.at[..., :3].add(self.normal * jax.random.normal(for_normal, shape, dtype))
+                image = image.at[..., :number].add(self.normal * jax.random.normal(for_normal, shape, dtype))
             if self.uniform:
-                image = image.at[..., :3].add(self.uniform * jax.random.uniform(for_uniform, shape, dtype, -1, 1))
+                image = image.at[..., :number].add(self.uniform * jax.random.uniform(for_uniform, shape, dtype, -1, 1))
             return image
 
         return each(add, key, images)

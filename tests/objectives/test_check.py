@@ -86,6 +86,55 @@ def test_check_names_an_unknown_layer_and_the_nearest_one(name, hint):
         assert hint in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "here"),
+    [
+        ("inception_4d/output", "mixed4d"),
+        ("inception4d", "mixed4d"),
+        ("inception_3a/3x3_reduce", "mixed3a_3x3_bottleneck"),
+        ("inception_5b/pool_proj", "mixed5b_pool_reduce"),
+        ("pool3/3x3_s2", "maxpool4"),
+        ("loss3/classifier", "softmax2_pre_activation_matmul"),
+        ("prob", "softmax2"),
+    ],
+)
+def test_names_of_caffe_are_known_where_the_network_has_the_layer(name, here):
+    for made in (channel(name, 0), objective(lambda a: a[name].mean())):
+        with pytest.raises(ValueError, match=f"unknown layer '{name}'; here it is called '{here}'"):
+            check(made, {here: STRUCTURE["conv"], "conv": STRUCTURE["conv"]})
+    check(channel(name, 0), {here: STRUCTURE["conv"], name: STRUCTURE["conv"]})
+    with pytest.raises(ValueError, match=f"unknown layer '{name}'; known are 'conv'"):
+        check(channel(name, 0), {"conv": STRUCTURE["conv"]})
+
+
+def test_no_error_about_a_layer_is_long():
+    with pytest.raises(ValueError, match=r"unknown layer 'xxx.* and 984 more") as caught:
+        check(layer("x" * 9999), {f"{i}" * 99: STRUCTURE["conv"] for i in range(1000)})
+    assert len(str(caught.value)) < 2000
+
+
+TOKENS = {"tokens": jax.ShapeDtypeStruct((3, 5, 7), np.float32)}
+
+
+@pytest.mark.parametrize(
+    ("made", "error", "message"),
+    [
+        (neuron("tokens", 0, 5), IndexError, r"token 5 is out of range: tokens has 5 tokens \(0 to 4\)"),
+        (neuron("tokens", 7, 0), IndexError, r"channel 7 is out of range: tokens has 7 channels"),
+        (neuron("tokens", 0), ValueError, "position in tokens must be the number of a token, 0 to 4, got none"),
+        (neuron("tokens", 0, (1, 2)), ValueError, r"the number of a token, 0 to 4, got \(1, 2\)"),
+        (
+            channel("tokens", 0, rows=1),
+            ValueError,
+            r"tokens has tokens and no rows .* neuron\('tokens', channel, token\)",
+        ),
+    ],
+)
+def test_check_refuses_what_tokens_do_not_have(made, error, message):
+    with pytest.raises(error, match=message):
+        check(made, TOKENS)
+
+
 CHANNEL = "channel {} is out of range: conv has 7 channels (0 to 6)"
 
 

@@ -50,6 +50,51 @@ def test_a_string_reads_as_the_objective_it_spells():
     assert list(map(str, found)) == [str(parse(str(one))) for one in found]
 
 
+NAMES = ("stage-4", "stage", "layer3", "layer3.5", "block 1", "0", "1/a", "3x3", "a:b", "conv", "é(x)[0]")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("stage-4:3", channel("stage-4", 3)),
+        ("layer3.5:97", channel("layer3.5", 97)),
+        ("stage-4 - 0.5*layer3.5", layer("stage-4") - 0.5 * layer("layer3.5")),
+        ("stage - 4", layer("stage") - 4),
+        ("block 1:3:7[0] / 2", neuron("block 1", 3, 7)[0] / 2),
+        ("0:3", channel("0", 3)),
+        ("0", layer("0")),
+        ("0.5 * 0:3 - 0", 0.5 * channel("0", 3) - 0),
+        ("2*3x3:1-2 + 1/a:0,4", 2 * channel("3x3", [1, 2]) + channel("1/a", [0, 4])),
+        ("a:b", layer("a:b")),
+        ("a:b:3 - conv:1[0]", channel("a:b", 3) - channel("conv", 1)[0]),
+        ("é(x)[0]:3", channel("é(x)[0]", 3)),
+        ("channel('stage-4', 3) + layer('0')", channel("stage-4", 3) + layer("0")),
+    ],
+)
+def test_a_string_knows_the_names_of_the_model_first(text, expected):
+    assert str(parse(text, NAMES)) == str(expected)
+    assert str(parse(str(expected))) == str(expected)
+
+
+def test_a_name_that_cannot_be_read_is_explained_and_no_error_is_long():
+    with pytest.raises(
+        ValueError, match=r"'stage-4' goes as channel\('stage-4', 3\), in Python lj.channel\('stage-4', 3\)"
+    ):
+        parse("stage-4:3")
+    with pytest.raises(ValueError, match="did you mean 'stage-4'"):
+        parse("stage-5:3", NAMES)
+    for text in (
+        "x" * 9999 + "!",
+        "(" * 99 + "conv" * 999,
+        "conv:3" * 999,
+        "conv:" + "9" * 9999 + "x",
+        "<" + "a" * 9999 + ">",
+    ):
+        with pytest.raises(ValueError, match=r"objective|channel") as caught:
+            parse(text, [f"layer {i}" for i in range(999)])
+        assert len(str(caught.value)) < 1000
+
+
 @pytest.mark.parametrize("text", ["conv", "conv:3", "even.0.conv", "even.0.conv:3"])
 def test_space_around_a_string_does_not_matter(text):
     assert str(parse(f"  {text} ")) == str(parse(text))

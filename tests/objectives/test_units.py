@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lightjax.objectives import channel, layer, neuron
+from lightjax.objectives import channel, direction_neuron, layer, neuron, parse
 from tests.objectives.cases import ACTIVATIONS, NUMPY, SHAPES, mean_over, traced_values, values
 
 INDICES = [3, [4, 0, 1], (4, 0), range(2, 5), np.array([2, 5]), np.int64(5), jnp.array([1, 2, 2]), jnp.array(4)]
@@ -69,6 +69,18 @@ def test_neuron_is_the_mean_over_pictures_and_channels_at_one_position():
         + [of_neuron(3, POSITIONS[0], pictures) for pictures in PICTURES]
         + [of_neuron(*combination) for combination in drawn(INDICES, POSITIONS, PICTURES)]
     )
+
+
+def test_one_number_picks_a_token():
+    tokens = np.random.default_rng(0).normal(size=(3, 5, 7)).astype(np.float32)
+    for made, expected in (
+        (neuron("tokens", 2, 4), tokens[:, 4, 2].mean()),
+        (parse("tokens:2,6:0"), tokens[:, 0, [2, 6]].mean()),
+        (neuron("tokens", 1, jnp.array(3))[1], tokens[1, 3, 1]),
+        (channel("tokens", 1), tokens[..., 1].mean()),
+        (direction_neuron("tokens", np.arange(7), 2), (tokens[:, 2] @ np.arange(7)).mean()),
+    ):
+        np.testing.assert_allclose(made({"tokens": tokens}), expected, rtol=1e-5)
 
 
 def test_center_of_an_even_side_is_the_lower_right_of_the_four_in_the_middle():
