@@ -2,6 +2,8 @@
 
 import glob
 import os
+import re
+import stat
 import uuid
 from pathlib import Path
 
@@ -16,6 +18,21 @@ def remove_leftovers(path: str | os.PathLike) -> None:
     path = Path(path)
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):
         leftover.unlink(missing_ok=True)
+
+
+def remove_all_leftovers(folder: Path) -> None:
+    """Remove the temporary files of killed `write_atomically` calls from a folder that no process writes to."""
+    for leftover in folder.glob(".*"):
+        if re.fullmatch(r"\..+\.[0-9a-f]{32}", leftover.name) and is_regular(leftover):
+            leftover.unlink(missing_ok=True)
+
+
+def is_regular(path: str | os.PathLike) -> bool:
+    """Whether this is a file itself: no folder, link, pipe or socket, and there."""
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def write_atomically(path: str | os.PathLike, data: bytes) -> None:

@@ -1,5 +1,7 @@
 """How a render reports to its user: a progress bar, and the number of steps between two reports."""
 
+import contextlib
+import sys
 import time
 import warnings
 
@@ -29,6 +31,24 @@ class Pacer:
             self._seconds_per_step = (time.perf_counter() - self._start) / steps
 
 
+class _Forgiving:
+    """A stream that drops what cannot be written, because it is full or closed."""
+
+    def __init__(self, stream):
+        self._stream = stream
+
+    def __getattr__(self, name: str):
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+
 def bar(total: float, unit: str, show: bool, *, done: float = 0, decimals: int = 0):
     """A tqdm progress bar that counts `unit`s, with a number of decimals, and shows how many are made a second."""
     with warnings.catch_warnings():
@@ -38,4 +58,6 @@ def bar(total: float, unit: str, show: bool, *, done: float = 0, decimals: int =
     counts = f"{{n:.{decimals}f}}/{{total}} {unit}s"
     form = f"{{l_bar}}{{bar}}| {counts} [{{elapsed}}<{{remaining}}, {{rate_noinv_fmt}}{{postfix}}]"
     look = {"unit": f" {unit}s", "bar_format": form, "smoothing": 0.1, "dynamic_ncols": True}
-    return tqdm(total=total, initial=done, disable=not show, **look)
+    # A render goes on where its bar cannot be shown.
+    stream = _Forgiving(sys.stderr)
+    return tqdm(total=total, initial=done, disable=not show or sys.stderr is None, file=stream, **look)
