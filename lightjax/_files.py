@@ -1,11 +1,13 @@
 """Atomic writes: a file is complete or not there. And plain names, as opposed to paths."""
 
+import contextlib
 import glob
 import os
 import re
 import stat
 import uuid
 from pathlib import Path
+from typing import Any
 
 
 def is_name(source: str | os.PathLike) -> bool:
@@ -56,3 +58,25 @@ def write_atomically(path: str | os.PathLike, data: bytes) -> None:
         if isinstance(error, OSError):
             raise type(error)(error.errno, error.strerror, str(path)) from error
         raise
+
+
+class Forgiving:
+    """A stream that drops what cannot be written, because it is full or closed."""
+
+    def __init__(self, stream: Any):
+        """Write to `stream` where it can be written."""
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        """Everything else is the stream's own."""
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> None:
+        """Write, or drop the text."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        """Flush, or drop what is left."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()

@@ -1,10 +1,10 @@
 """How a render reports to its user: a progress bar, and the number of steps between two reports."""
 
-import contextlib
 import sys
 import time
 import warnings
 
+from lightjax._files import Forgiving
 from lightjax.optimize import STEPS_PER_CALL
 
 
@@ -31,24 +31,6 @@ class Pacer:
             self._seconds_per_step = (time.perf_counter() - self._start) / steps
 
 
-class _Forgiving:
-    """A stream that drops what cannot be written, because it is full or closed."""
-
-    def __init__(self, stream):
-        self._stream = stream
-
-    def __getattr__(self, name: str):
-        return getattr(self._stream, name)
-
-    def write(self, text: str) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.write(text)
-
-    def flush(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.flush()
-
-
 def bar(total: float, unit: str, show: bool, *, done: float = 0, decimals: int = 0):
     """A tqdm progress bar that counts `unit`s, with a number of decimals, and shows how many are made a second."""
     with warnings.catch_warnings():
@@ -59,5 +41,5 @@ def bar(total: float, unit: str, show: bool, *, done: float = 0, decimals: int =
     form = f"{{l_bar}}{{bar}}| {counts} [{{elapsed}}<{{remaining}}, {{rate_noinv_fmt}}{{postfix}}]"
     look = {"unit": f" {unit}s", "bar_format": form, "smoothing": 0.1, "dynamic_ncols": True}
     # A render goes on where its bar cannot be shown.
-    stream = _Forgiving(sys.stderr)
+    stream = Forgiving(sys.stderr)
     return tqdm(total=total, initial=done, disable=not show or sys.stderr is None, file=stream, **look)

@@ -85,6 +85,26 @@ def read_json(file: Path) -> Any:
         raise ValueError(f"{file} is nested too deeply") from None
 
 
+def read_examples(file: Path) -> dict[str, Any]:
+    """What is known about photographs; nothing, so that they are looked for again, if the file is not ours."""
+    nothing: dict[str, Any] = {"folder": None, "examples": {}}
+    if not os.path.lexists(file):
+        return nothing
+    try:
+        known = read_json(file)
+        ours = all(
+            type(example["file"]) is type(example["source"]) is str
+            and type(example["value"]) in (int, float)
+            and len(example) == 3
+            and re.fullmatch(rf"{EXAMPLES}/[^/]+", example["file"])
+            for seen in known["examples"].values()
+            for example in seen
+        )
+        return known if ours and isinstance(known["folder"], str) and len(known) == 2 else nothing
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return nothing
+
+
 def continued(
     folder: Path, old: Mapping[str, Any], settings: Mapping[str, Any], channels: Mapping[str, Sequence[int]]
 ) -> dict[str, Any]:

@@ -15,7 +15,6 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import os
-import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -310,26 +309,6 @@ def _make_inside(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
 
 
-def _known_examples(file: Path) -> dict[str, Any]:
-    """What is known about photographs; nothing, so that they are looked for again, if the file is not ours."""
-    nothing: dict[str, Any] = {"folder": None, "examples": {}}
-    if not os.path.lexists(file):
-        return nothing
-    try:
-        known = manifests.read_json(file)
-        ours = all(
-            type(example["file"]) is type(example["source"]) is str
-            and type(example["value"]) in (int, float)
-            and len(example) == 3
-            and re.fullmatch(rf"{EXAMPLES}/[^/]+", example["file"])
-            for seen in known["examples"].values()
-            for example in seen
-        )
-        return known if ours and isinstance(known["folder"], str) and len(known) == 2 else nothing
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return nothing
-
-
 @contextlib.contextmanager
 def _lock(folder: Path, name: str, wait: bool = True) -> Iterator[None]:
     """Hold a lock of the gallery, which the operating system releases when this process ends.
@@ -344,7 +323,7 @@ def _lock(folder: Path, name: str, wait: bool = True) -> Iterator[None]:
 def _write_page(folder: Path, manifest: Mapping[str, Any], model: Model, examples: Path | None, progress: bool) -> None:
     """Write the page of the existing pictures; look for photographs too, unless that has been done."""
     file = folder / "examples.json"
-    known = _known_examples(file)
+    known = manifests.read_examples(file)
     settings = {key: value for key, value in manifest["settings"].items() if key not in ("kinds", "channels")}
     settings["size"] = "x".join(map(str, settings["size"]))
     title = f"{', '.join(manifest['settings']['channels'])} of {settings['model'].partition('@')[0]}"
