@@ -97,6 +97,7 @@ def read_examples(file: Path) -> dict[str, Any]:
             and type(example["value"]) in (int, float)
             and len(example) == 3
             and re.fullmatch(rf"{EXAMPLES}/[^/]+", example["file"])
+            and _files.is_regular(file.parent / example["file"])
             for seen in known["examples"].values()
             for example in seen
         )

@@ -107,7 +107,7 @@ def entries(folder: Path, manifest: Mapping[str, Any], examples: Mapping[str, An
                     continue
                 try:
                     settings = read_settings(folder / name)
-                    values = _values(folder / name, settings, batch, channel)
+                    values = _values(folder / name, settings, batch, channel, manifest["settings"])
                 except (ValueError, RecursionError) as error:
                     raise ValueError(f"{error}; delete it, and the same command makes it again") from error
                 entry = found.setdefault(
@@ -129,9 +129,10 @@ def entries(folder: Path, manifest: Mapping[str, Any], examples: Mapping[str, An
     return sorted(found.values(), key=lambda entry: (order.index(entry["layer"]), entry["channel"]))
 
 
-def _values(file: Path, settings: Any, batch: Batch, channel: int) -> list[float]:
+def _values(file: Path, settings: Any, batch: Batch, channel: int, shared: Mapping[str, Any]) -> list[float]:
     """The course of the objective in the settings of a picture, after a check that they are this picture's."""
-    asked = {"layer": batch.layer, "channel": channel, "kind": batch.kind}
+    asked = {key: shared[key] for key in ("model", "seed", "steps", "size") if key in shared}
+    asked |= {"layer": batch.layer, "channel": channel, "kind": batch.kind}
     if not isinstance(settings, dict) or any(settings.get(key) != value for key, value in asked.items()):
         raise ValueError(f"{file} is another picture")
     values, outcome = settings.get("values"), settings.get("outcome", {})

@@ -5,12 +5,13 @@ import json
 import os
 import shutil
 import socket
+import struct
+import zlib
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from PIL import Image
 
 from lightjax.gallery import run
 from lightjax.pictures import save
@@ -75,7 +76,7 @@ def edits(value):
 
     walk(value, ())
     for number, place in enumerate(places):
-        for odd in [ODD[number % len(ODD)], ODD[(number + 5) % len(ODD)], ...]:
+        for odd in [ODD[number % len(ODD)]] + [...] * (number % 2):
             edited = copy.deepcopy(value)
             at = edited
             for key in place[:-1]:
@@ -117,7 +118,9 @@ def bound_socket(path: Path) -> None:
 
 
 def bomb(path: Path) -> None:
-    Image.new("1", (20_000, 20_000)).save(path, "PNG")
+    header = b"IHDR" + struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    start = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    path.write_bytes(start + struct.pack(">I", 9) + b"IDAT")
 
 
 def other(path: Path) -> None:
@@ -138,7 +141,8 @@ def test_replaced_files_are_made_again_or_refused(again, whole, tmp_path):
             folder = shutil.copytree(whole, tmp_path / "g")
             (folder / name).unlink()
             kind(folder / name)
-            if told := complaint(again, folder):
+            told = complaint(again, folder)
+            if told:
                 bad.append((kind.__name__, name, told))
             shutil.rmtree(folder)
     print(f"replaced: {len(kinds) * len(names)} attempts, {len(bad)} mishandled")
