@@ -136,8 +136,11 @@ def _values(file: Path, settings: Any, batch: Batch, channel: int, shared: Mappi
     if not isinstance(settings, dict) or any(settings.get(key) != value for key, value in asked.items()):
         raise ValueError(f"{file} is another picture")
     values, outcome = settings.get("values"), settings.get("outcome", {})
-    numbers = isinstance(values, list) and all(type(value) in (int, float) for value in values)
-    if not numbers or not isinstance(outcome, dict):
+    if (
+        not isinstance(values, list)
+        or not all(type(value) in (int, float) for value in values)
+        or not isinstance(outcome, dict)
+    ):
         raise ValueError(f"{file} does not say how its objective went")
     return values
 
