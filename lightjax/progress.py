@@ -1,8 +1,10 @@
 """How a render reports to its user: a progress bar, and the number of steps between two reports."""
 
+import sys
 import time
 import warnings
 
+from lightjax._files import Forgiving
 from lightjax.optimize import STEPS_PER_CALL
 
 
@@ -38,4 +40,6 @@ def bar(total: float, unit: str, show: bool, *, done: float = 0, decimals: int =
     counts = f"{{n:.{decimals}f}}/{{total}} {unit}s"
     form = f"{{l_bar}}{{bar}}| {counts} [{{elapsed}}<{{remaining}}, {{rate_noinv_fmt}}{{postfix}}]"
     look = {"unit": f" {unit}s", "bar_format": form, "smoothing": 0.1, "dynamic_ncols": True}
-    return tqdm(total=total, initial=done, disable=not show, **look)
+    # A render goes on where its bar cannot be shown.
+    stream = Forgiving(sys.stderr)
+    return tqdm(total=total, initial=done, disable=not show or sys.stderr is None, file=stream, **look)

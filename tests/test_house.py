@@ -35,7 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "optimize": GROUND | NOUNS | {"ops"},
     "result": {"pictures"},
     "recipe": GROUND | NOUNS | {"contracts", "optimize", "result"},
-    "progress": {"optimize"},
+    "progress": {"_files", "optimize"},
     "batching": GROUND | NOUNS | {"optimize", "result", "recipe", "progress"},
     "render": GROUND | NOUNS | RENDERING,
     "notebook": {"pictures", "result"},

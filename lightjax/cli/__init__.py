@@ -3,12 +3,15 @@
 Typer reads the arguments. Errors are one line on standard error and exit code 2.
 """
 
+import io
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 import typer
 
+from lightjax._files import Forgiving
 from lightjax.cli import gallery, networks, render, statistics
 
 app = typer.Typer(
@@ -28,6 +31,7 @@ app.command(epilog=statistics.EPILOG)(statistics.statistics)
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command and exit: with 0, with 2 after an error, with 130 after Ctrl-C."""
     command = typer.main.get_command(app)
+    _prepare_streams()
     try:
         code = command.main(
             list(sys.argv[1:] if arguments is None else arguments) or ["--help"],
@@ -43,7 +47,28 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             raise
         print(f"lightjax: error: {message}", file=sys.stderr)
         code = 2
+    _flush_output()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _prepare_streams() -> None:
+    """Let names be printed in any encoding, and let notes be lost where standard error is closed or full."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 until the process ends
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    sys.stderr = Forgiving(sys.stderr)
+
+
+def _flush_output() -> None:
+    """Write what is left, and drop what cannot be written, so that Python does not complain when it ends."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _message(error: Exception) -> str | None:

@@ -4,11 +4,14 @@ This module computes; it renders nothing. `manifest.json` is written once, when 
 """
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
+
+from lightjax import _files
 
 MANIFEST = "manifest.json"
 EXAMPLES = "examples"
@@ -16,6 +19,10 @@ EXAMPLES = "examples"
 
 KINDS = ("positive", "negative", "diverse")
 """Kinds of pictures: one that excites a channel, one that inhibits it, several different ones that excite it."""
+
+
+_MOST_BYTES = 2**28
+"""Largest JSON file that is read."""
 
 
 class Batch(NamedTuple):
@@ -42,14 +49,76 @@ def read(folder: Path) -> dict[str, Any] | None:
     Raises:
       ValueError: If lightjax did not write it.
     """
-    try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-    except FileNotFoundError:
+    if not os.path.lexists(folder / MANIFEST):
         return None
+    try:
+        manifest = read_json(folder / MANIFEST)
     except ValueError:
         raise ValueError(f"{folder / MANIFEST} is not a manifest of lightjax; choose another folder") from None
     if not isinstance(manifest, dict) or manifest.keys() != {"model", "settings", "versions", "chunk", "batches"}:
         raise ValueError(f"{folder / MANIFEST} is not a manifest of this version of lightjax; choose another folder")
+    settings, versions, chunk = manifest["settings"], manifest["versions"], manifest["chunk"]
+    if (
+        not isinstance(manifest["model"], str | None)
+        or not isinstance(settings, dict)
+        or not isinstance(settings.get("channels"), dict)
+        or not isinstance(versions, dict)
+        or not all(isinstance(version, str) for version in versions.values())
+        or type(chunk) is not int
+        or chunk < 1
+    ):
+        raise ValueError(f"{folder / MANIFEST} was changed since lightjax wrote it; choose another folder")
+    return manifest
+
+
+def read_json(file: Path) -> Any:
+    """The value in a JSON file of a gallery.
+
+    Raises:
+      ValueError: If it is not a file of JSON of a reasonable size and depth.
+    """
+    if not _files.is_regular(file) or file.stat().st_size > _MOST_BYTES:
+        raise ValueError(f"{file} is not a file, or is larger than any of lightjax")
+    try:
+        return json.loads(file.read_bytes())
+    except RecursionError:
+        raise ValueError(f"{file} is nested too deeply") from None
+
+
+def read_examples(file: Path) -> dict[str, Any]:
+    """What is known about photographs; nothing, so that they are looked for again, if the file is not ours."""
+    nothing: dict[str, Any] = {"folder": None, "examples": {}}
+    if not os.path.lexists(file):
+        return nothing
+    try:
+        known = read_json(file)
+        ours = all(
+            type(example["file"]) is type(example["source"]) is str
+            and type(example["value"]) in (int, float)
+            and len(example) == 3
+            and re.fullmatch(rf"{EXAMPLES}/[^/]+", example["file"])
+            and _files.is_regular(file.parent / example["file"])
+            for seen in known["examples"].values()
+            for example in seen
+        )
+        return known if ours and isinstance(known["folder"], str) and len(known) == 2 else nothing
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return nothing
+
+
+def continued(
+    folder: Path, old: Mapping[str, Any], settings: Mapping[str, Any], channels: Mapping[str, Sequence[int]]
+) -> dict[str, Any]:
+    """The manifest of a folder, made again from settings that `compare` found equal, in the order of its layers.
+
+    Raises:
+      ValueError: If its batches are not those of the settings.
+    """
+    order = {layer: channels[layer] for layer in old["settings"]["channels"]}
+    settings = {**settings, "channels": {layer: settings["channels"][layer] for layer in order}}
+    manifest = make(old["model"], settings, old["versions"], order, old["chunk"])
+    if manifest["batches"] != old["batches"]:
+        raise ValueError(f"{folder / MANIFEST} was changed since lightjax wrote it; choose another folder")
     return manifest
 
 
@@ -108,8 +177,8 @@ def files_of(manifest: Mapping[str, Any], batch: Batch) -> list[list[str]]:
 
 
 def missing(folder: Path, manifest: Mapping[str, Any], batch: Batch) -> list[str]:
-    """The files of a batch that do not exist yet."""
-    return [name for names in files_of(manifest, batch) for name in names if not (folder / name).exists()]
+    """The files of a batch that do not exist yet, or are folders, links or pipes."""
+    return [name for names in files_of(manifest, batch) for name in names if not _files.is_regular(folder / name)]
 
 
 def folder_of(layer: str) -> str:
@@ -175,7 +244,8 @@ def compare(
 
 
 def _told(settings: Mapping[str, Any], key: str) -> str:
-    return json.dumps(settings[key]) if key in settings else "absent"
+    text = json.dumps(settings[key]) if key in settings else "absent"
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def to_json(value: Any) -> bytes:

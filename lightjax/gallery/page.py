@@ -20,7 +20,7 @@ import jinja2
 import markupsafe
 
 from lightjax import _checks, _files, networks
-from lightjax.gallery.manifest import KINDS, batches_of, files_of
+from lightjax.gallery.manifest import KINDS, Batch, batches_of, files_of
 from lightjax.pictures import read_settings
 
 
@@ -103,12 +103,12 @@ def entries(folder: Path, manifest: Mapping[str, Any], examples: Mapping[str, An
     for batch in batches_of(manifest):
         for channel, names in zip(batch.channels, files_of(manifest, batch), strict=True):
             for name in names:
-                if not (folder / name).exists():
+                if not _files.is_regular(folder / name):
                     continue
                 try:
                     settings = read_settings(folder / name)
-                    values = settings["values"]
-                except ValueError as error:
+                    values = _values(folder / name, settings, batch, channel, manifest["settings"])
+                except (ValueError, RecursionError) as error:
                     raise ValueError(f"{error}; delete it, and the same command makes it again") from error
                 entry = found.setdefault(
                     (batch.layer, channel),
@@ -127,6 +127,22 @@ def entries(folder: Path, manifest: Mapping[str, Any], examples: Mapping[str, An
                     entry["command"] += "\n" * bool(entry["command"]) + command
     order = list(manifest["settings"]["channels"])
     return sorted(found.values(), key=lambda entry: (order.index(entry["layer"]), entry["channel"]))
+
+
+def _values(file: Path, settings: Any, batch: Batch, channel: int, shared: Mapping[str, Any]) -> list[float]:
+    """The course of the objective in the settings of a picture, after a check that they are this picture's."""
+    asked = {key: shared[key] for key in ("model", "seed", "steps", "size") if key in shared}
+    asked |= {"layer": batch.layer, "channel": channel, "kind": batch.kind}
+    if not isinstance(settings, dict) or any(settings.get(key) != value for key, value in asked.items()):
+        raise ValueError(f"{file} is another picture")
+    values, outcome = settings.get("values"), settings.get("outcome", {})
+    if (
+        not isinstance(values, list)
+        or not all(type(value) in (int, float) for value in values)
+        or not isinstance(outcome, dict)
+    ):
+        raise ValueError(f"{file} does not say how its objective went")
+    return values
 
 
 def _command(manifest: Mapping[str, Any], name: str) -> str:

@@ -14,7 +14,6 @@ import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
-import json
 import os
 import sys
 import time
@@ -211,7 +210,7 @@ def _begin_or_continue(
         note = manifests.compare(folder, old, settings, versions, chunk)
         if note:
             print(f"lightjax: note: {note}", file=sys.stderr)
-        return old
+        return manifests.continued(folder, old, settings, channels)
     if chunk is None:
         chunk = _fitting_chunk(kind, recipe, channels)
     manifest = manifests.make(model, settings, versions, channels, chunk)
@@ -292,12 +291,12 @@ def _render_batch(
     if any(result.interrupted for result in results):
         raise KeyboardInterrupt
     made = {}
-    (folder / manifests.folder_of(batch.layer)).mkdir(exist_ok=True)
+    _make_inside(folder / manifests.folder_of(batch.layer))
     for channel, names, result in zip(batch.channels, manifests.files_of(manifest, batch), results, strict=True):
         for number, (name, picture) in enumerate(zip(names, result.images, strict=True)):
             path = folder / name
             _files.remove_leftovers(path)
-            if path.exists():
+            if _files.is_regular(path):
                 continue
             about = {"layer": batch.layer, "channel": channel, "kind": batch.kind, "values": curve(result)}
             if batch.kind == "diverse":
@@ -305,6 +304,13 @@ def _render_batch(
             save(path, picture, result.record | about)
             made[name] = result.record.get("outcome", {})
     return made
+
+
+def _make_inside(folder: Path) -> None:
+    """Make a folder of the gallery; refuse one that leads out of it."""
+    if folder.is_symlink():
+        raise ValueError(f"{folder} is a link; remove it, and the same command makes a folder")
+    folder.mkdir(exist_ok=True)
 
 
 @contextlib.contextmanager
@@ -321,7 +327,7 @@ def _lock(folder: Path, name: str, wait: bool = True) -> Iterator[None]:
 def _write_page(folder: Path, manifest: Mapping[str, Any], model: Model, examples: Path | None, progress: bool) -> None:
     """Write the page of the existing pictures; look for photographs too, unless that has been done."""
     file = folder / "examples.json"
-    known = json.loads(file.read_bytes()) if file.exists() else {"folder": None, "examples": {}}
+    known = manifests.read_examples(file)
     settings = {key: value for key, value in manifest["settings"].items() if key not in ("kinds", "channels")}
     settings["size"] = "x".join(map(str, settings["size"]))
     title = f"{', '.join(manifest['settings']['channels'])} of {settings['model'].partition('@')[0]}"
@@ -335,8 +341,9 @@ def _write_page(folder: Path, manifest: Mapping[str, Any], model: Model, example
     if examples is None or known["folder"] == (content := dataset_examples.content(examples, folder / EXAMPLES)):
         return
     channels = {layer: manifests.parse_channels(text) for layer, text in manifest["settings"]["channels"].items()}
-    for leftover in (file, *(folder / EXAMPLES).glob("[!.]*")):
-        _files.remove_leftovers(leftover)
+    _files.remove_leftovers(file)
+    _make_inside(folder / EXAMPLES)
+    _files.remove_all_leftovers(folder / EXAMPLES)
     size, *_ = dataset_examples.input_of(model, manifest["settings"]["size"][0])
     found = dataset_examples.find(model, examples, channels, folder / EXAMPLES, size=size, progress=progress)
     known = {"folder": content, "examples": {f"{layer}:{channel}": seen for (layer, channel), seen in found.items()}}
