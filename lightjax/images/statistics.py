@@ -51,7 +51,7 @@ class Statistics:
         vertical, horizontal = np.fft.fftfreq(height), np.fft.rfftfreq(width)
         rows = _between((vertical + 0.5) * (self.spectrum.shape[1] - 1), self.spectrum.shape[1])
         columns = _between(horizontal * 2 * (self.spectrum.shape[2] - 1), self.spectrum.shape[2])
-        frequency = np.hypot(vertical[:, None], horizontal)
+        frequency = np.hypot(vertical[:, None], horizontal)[None]
         inverse = np.divide(1, frequency, out=np.zeros_like(frequency), where=frequency > 0)
         with jax.default_matmul_precision("highest"):
             return rows @ self.spectrum @ columns.T * inverse.astype(np.float32)
