@@ -32,7 +32,7 @@ def load_picture(path: str | os.PathLike, size: int | tuple[int, int] | None = N
 
     Raises:
       TypeError: If the size is not one or two whole numbers.
-          ValueError: If the file is not a picture, if its values have no known scale, or if the size is less than 1.
+      ValueError: If the file is not a picture, if its values have no known scale, or if the size is less than 1.
       OSError: If the file does not exist or cannot be opened.
     """
     fit = None if size is None else _checks.height_and_width(size)

@@ -97,6 +97,7 @@ class Recipe:
         unknown = [name for name in settings if name not in Settings.__annotations__]
         if unknown:
             raise TypeError(f"unknown setting {unknown[0]!r}; {_checks.hint(unknown[0], Settings.__annotations__)}")
+        _checks.devices()
         goal = None if objective is None else objectives.as_objective(objective)
         steps = _checks.whole(settings.get("steps", 2048), "steps", least=0)
         image = chosen_image(settings.get("image"), settings.get("size"))

@@ -8,7 +8,7 @@ import optax
 from jax.typing import ArrayLike
 
 from lightjax import _checks, batching, objectives, transforms
-from lightjax._structure import Model
+from lightjax._structure import Model, made_again
 from lightjax.images import Image, Size
 from lightjax.objectives import Objective
 from lightjax.progress import Pacer, bar
@@ -117,6 +117,7 @@ def render(
     if recipe.objective is None:
         raise ValueError("this recipe has no objective: give it one, as in Recipe.of('mixed4a:97')")
     calls = _calls(callback, every, recipe.steps)
+    _warn_of_copies(recipe, [recipe.objective])
     jobs = batching.Jobs(recipe, recipe.setup, [recipe.objective], [recipe.seed])
     with bar(recipe.steps, "step", progress) as shown:
 
@@ -213,6 +214,7 @@ def visualize_many(
     recipe = Recipe.of(None, **settings)
     for goal in goals:
         recipe.check(goal)
+    _warn_of_copies(recipe, goals)
     return Renders(_stream(recipe, goals, seeds, chunk, memory, devices, progress))
 
 
@@ -235,6 +237,13 @@ def _stream(recipe: Recipe, goals, seeds, chunk, memory, devices, progress) -> I
                 yield from zip(now, results, strict=True)
                 if any(result.interrupted for result in results):
                     return
+
+
+def _warn_of_copies(recipe: Recipe, goals: Sequence[Objective]) -> None:
+    """Warn if functions that look the same are compiled again and again."""
+    copied = made_again([recipe.model, recipe.transform, *(fn for goal in goals for fn in goal.functions())])
+    if copied:
+        warnings.warn(copied, stacklevel=4)
 
 
 def _calls(callback: Callable | None, every: int | Iterable[int], steps: int) -> tuple[int, ...]:

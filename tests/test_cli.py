@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import torch
@@ -176,6 +177,23 @@ def test_errors_are_one_line_with_exit_code_2_and_write_nothing(capsys, folder, 
     assert output == ""
     assert re.fullmatch(r"lightjax: error: [^\n]+\n", errors), errors
     assert words.lower() in errors.lower()
+    assert list(folder.iterdir()) == []
+
+
+def test_devices_that_are_not_here_are_one_line(folder, capsys, monkeypatch):
+    command = [str(Path(sys.executable).parent / "lightjax"), "render", "mixed3a:5"]
+    environment = os.environ | {"JAX_PLATFORMS": "abacus"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 2
+    assert re.fullmatch(r"lightjax: error: JAX_PLATFORMS is 'abacus', but [^\n]+ set it to cpu\n", done.stderr)
+
+    def no_cuda():
+        raise AssertionError
+
+    monkeypatch.setattr(jax, "local_devices", no_cuda)
+    code, _, errors = run(capsys, "gallery", "mixed3a", "-o", "g")
+    assert (code, errors.count("\n")) == (2, 1)
+    assert errors.startswith("lightjax: error: JAX_PLATFORMS is")
     assert list(folder.iterdir()) == []
 
 

@@ -74,15 +74,14 @@ def test_every_gradient_rule_and_optimizers():
         trace("first:2", optimizer=optimizer)
 
 
-def test_every_architecture():
-    for name, architecture in networks.ARCHITECTURES.items():
-        network = networks.InceptionV1(architecture, rngs=nnx.Rngs(0))
-        assert jax.eval_shape(network, jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)), name
+def test_googlenet():
+    network = networks.InceptionV1(networks.ARCHITECTURES["bvlc_googlenet"], rngs=nnx.Rngs(0))
+    assert jax.eval_shape(network, jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32))["softmax2"].shape == (1, 1000)
 
 
 def test_renders():
     start = np.full((16, 16, 3), 0.5, np.float32)
     settings = {"model": model, "transform": transforms.Jitter(2), "steps": 2, "progress": False}
     one = lj.visualize("first:1", image=lj.image(16), start=start, **settings)
-    many = lj.visualize_many(lj.channel("first", [0, 1]), size=16, **settings).in_order()
+    many = lj.visualize_many(lj.channel("first", [0, 1]), size=16, chunk=2, **settings).in_order()
     assert all(np.isfinite(result.values).all() for result in [one, *many])

@@ -163,7 +163,7 @@ def _color(pictures: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def _squares(pictures: Sequence[str | os.PathLike], size: int, purpose: str) -> Iterator[np.ndarray]:
-    from tqdm.auto import tqdm
+    from tqdm import tqdm  # that of tqdm.auto warns in a notebook without ipywidgets
 
     for path in tqdm(pictures, desc=purpose, unit="picture", disable=None, dynamic_ncols=True):
         yield load_picture(path, size).astype(np.float64)

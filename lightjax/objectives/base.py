@@ -45,6 +45,14 @@ class Objective:
         """The value for some activations, a scalar."""
         return self.fn(activations, *self.layers, *self.leaves, *self.options)
 
+    def functions(self) -> Iterator[Any]:
+        """The functions that its programs are compiled for: its formula, options that are functions, and its terms'."""
+        yield self.fn
+        yield from filter(callable, self.options)
+        for leaf in self.leaves:
+            if isinstance(leaf, Objective):
+                yield from leaf.functions()
+
     def __getitem__(self, pictures: Any) -> "Objective":
         """The same objective of some of the pictures.
 
