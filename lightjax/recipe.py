@@ -34,7 +34,7 @@ class SharedSettings(TypedDict, total=False):
     optimizer: optax.GradientTransformation | float
     relu: str | None
     views: int
-    start: ArrayLike | None
+    start: ArrayLike | str | os.PathLike | None
     snapshots: Iterable[int]
     size: Size | None
 

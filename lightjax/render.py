@@ -1,5 +1,6 @@
 """From objectives to pictures: `visualize`, `visualize_many`, and the loop on the host behind both."""
 
+import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Unpack
@@ -30,7 +31,7 @@ def visualize(
     optimizer: optax.GradientTransformation | float = 0.05,
     relu: str | None = None,
     views: int = 1,
-    start: ArrayLike | None = None,
+    start: ArrayLike | str | os.PathLike | None = None,
     snapshots: Iterable[int] = (),
     seed: int = 0,
     size: Size | None = None,
@@ -58,8 +59,9 @@ def visualize(
       relu: Gradient rule of the rectifiers: "torchlight", "lucid" or "plain" (see `ops.rectifier`). By default
         "torchlight" if the model has a keyword `relu`, and otherwise the model's own.
       views: Draws of the transform in each step; the objective is averaged over them. MACO uses many crops.
-      start: A picture to start from, `[H, W, 3]` in [0, 1] (see `load_picture`), or one for each of the batch,
-        `[N, H, W, 3]`; a fourth channel is opacity. By default the image draws its start.
+      start: A picture to start from: a file, which is scaled and cropped to the size of the image as `load_picture`
+        does, or `[H, W, 3]` in [0, 1], or one for each of the batch, `[N, H, W, 3]`; a fourth channel is opacity. By
+        default the image draws its start.
       snapshots: Numbers of steps after which to keep the pictures.
       seed: Seed of all randomness, from 0 to 2**32 - 1.
       size: Pixels of the default image, one number or (height, width); by default 224.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from lightjax.images import statistics
 from lightjax.images.base import Basis, Image, Shape, Size, inverse
 from lightjax.images.bases import Fourier
 from lightjax.images.statistics import Matrix
+from lightjax.pictures import load_picture
 
 Color = str | Sequence[Sequence[float]]
 
@@ -212,12 +214,13 @@ SQUASHES = tuple(_SQUASHES)
 """Names of the ways to bring values into [0, 1] (see `image`)."""
 
 
-def check_start(image: Image, pictures: ArrayLike, shape: Shape) -> np.ndarray:
+def check_start(image: Image, pictures: ArrayLike | str | os.PathLike, shape: Shape) -> np.ndarray:
     """Check that an image can start from pictures, and give them the shape of the image.
 
     Args:
       image: The parameterization.
-      pictures: `[H, W, 3 or 4]` for every picture of the batch, or `[N, H, W, 3 or 4]`, in [0, 1].
+      pictures: `[H, W, 3 or 4]` for every picture of the batch, or `[N, H, W, 3 or 4]`, in [0, 1]; or a file, which
+        `load_picture` fits to the size of the image.
       shape: Shape of the decoded pictures.
 
     Returns:
@@ -225,9 +228,11 @@ def check_start(image: Image, pictures: ArrayLike, shape: Shape) -> np.ndarray:
 
     Raises:
       ValueError: If they have another size or other values, or the image cannot show them to within a gray level.
+      OSError: If the file cannot be opened.
     """
-    pictures = np.asarray(pictures)
     number, height, width, channels = shape
+    pictures = load_picture(pictures, (height, width)) if isinstance(pictures, str | os.PathLike) else pictures
+    pictures = np.asarray(pictures)
     if pictures.ndim not in (3, 4) or pictures.shape[-1] not in (3, 4):
         raise ValueError(f"start must be [H, W, 3 or 4] or [N, H, W, 3 or 4], got {list(pictures.shape)}")
     if pictures.shape[-3:-1] != (height, width):
