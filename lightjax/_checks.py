@@ -141,7 +141,8 @@ def devices() -> None:
         wanted = jax.config.values["jax_platforms"]
         reason = str(error).partition(" (set JAX_PLATFORMS")[0] or "no such device was found"
         raise ValueError(
-            f"JAX_PLATFORMS is {wanted!r}, but JAX cannot use that here: {reason:.300}; unset JAX_PLATFORMS, or set it to cpu"
+            f"JAX_PLATFORMS is {wanted!r}, but JAX cannot use that here: {reason:.300}; unset JAX_PLATFORMS, or set it "
+            "to cpu"
         ) from None
 
 

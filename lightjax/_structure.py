@@ -77,8 +77,8 @@ def _is_array(leaf: Any) -> bool:
     return isinstance(leaf, jax.Array | np.ndarray | np.generic)
 
 
-_COPIES: dict[types.CodeType, weakref.WeakSet] = {}
-"""The functions that programs were made for, by their code."""
+_COPIES: dict[tuple[types.CodeType, str], weakref.WeakSet] = {}
+"""The functions that programs were made for, by their code and their name."""
 
 
 def made_again(functions: Iterable[Any]) -> str | None:
@@ -88,8 +88,10 @@ def made_again(functions: Iterable[Any]) -> str | None:
     """
     for function in functions:
         code = getattr(function, "__code__", None)
-        copies = _COPIES.setdefault(code, weakref.WeakSet()) if code is not None else ()
-        if code is None or function in copies:
+        if code is None:
+            continue
+        copies = _COPIES.setdefault((code, function.__qualname__), weakref.WeakSet())
+        if function in copies:
             continue
         copies.add(function)
         if len(copies) == 3:

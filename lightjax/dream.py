@@ -31,7 +31,7 @@ def dream(
     *,
     octaves: int = 4,
     scale: float = 1.4,
-    steps: int = 10,
+    steps: int = 20,
     rate: float = 1.5 / 255,
     jitter: int = 32,
     size: Size | None = None,
@@ -54,7 +54,7 @@ def dream(
       objective: The name of a layer, whose mean square is maximized (`objectives.deepdream`), or any objective.
       octaves: Number of sizes.
       scale: Each size divided by the one before, greater than 1.
-      steps: Number of updates at each size.
+      steps: Number of updates at each size (10 in the notebook named below).
       rate: Mean change of a value of the picture, which is in [0, 1], in one update: the gradient is divided by its
         mean magnitude.
       jitter: Number of pixels by which the picture is shifted at random in each update, at most.
@@ -90,12 +90,14 @@ def dream(
     }
     changes, results = np.zeros_like(photograph), []
     for height, width in sizes:
-        small = _resized(photograph, height, width)
+        small = np.clip(_resized(photograph, height, width), 0, 1)
         start = np.clip(small + _resized(changes, height, width), 0, 1)
         image = images.image((height, width), basis=images.Pixels(), color="rgb", squash="clamp")
         recipe = Recipe.of(None, image=image, start=start, **settings)
-        is_layer = isinstance(objective, str) and objective in recipe.shapes
-        goal = objectives.deepdream(objective) if is_layer else objectives.as_objective(objective)
+        if isinstance(objective, str) and objective in recipe.shapes:
+            goal = objectives.deepdream(objective)
+        else:
+            goal = objectives.as_objective(objective)
         recipe.check(goal)
         results.append(render(dataclasses.replace(recipe, objective=goal), progress=progress))
         changes = results[-1].image - small

@@ -1,4 +1,4 @@
-"""lightjax works where JAX promotes neither the ranks nor the types of arrays: everything is traced, little compiled."""
+"""lightjax works where JAX promotes neither ranks nor types of arrays: everything is traced, little compiled."""
 
 import jax
 import jax.numpy as jnp

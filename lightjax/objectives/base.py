@@ -46,8 +46,9 @@ class Objective:
         return self.fn(activations, *self.layers, *self.leaves, *self.options)
 
     def functions(self) -> Iterator[Any]:
-        """The functions that its programs are compiled for: its formula, options that are functions, and its terms'."""
-        yield self.fn
+        """The functions of others that it holds: a formula, options that are functions, and those of its terms."""
+        if self.fn not in PRIMITIVES:
+            yield self.fn
         yield from filter(callable, self.options)
         for leaf in self.leaves:
             if isinstance(leaf, Objective):
