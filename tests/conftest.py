@@ -55,25 +55,9 @@ def pytest_collection_modifyitems(items):
 
 
 QUICK = {"arithmetic", "check", "classes", "formulas", "pictures", "precision", "primitive", "text", "units"}
-<<<<<<< HEAD
+=======
 QUICK |= {"batching", "capture", "cli", "contracts", "dream", "examples", "images", "inception", "names", "notebook"}
 QUICK |= {"optimize", "page", "recipe", "statistics", "strict", "transforms"}
-=======
-QUICK |= {
-    "batching",
-    "cli",
-    "contracts",
-    "dream",
-    "examples",
-    "images",
-    "inception",
-    "names",
-    "notebook",
-    "optimize",
-    "page",
-}
-QUICK |= {"recipe", "statistics", "strict", "transforms"}
->>>>>>> 90cae1c (dream: its own settings in files, tests, and its place in the house)
 """Files of tests that compile much and compute little, and that are not about bits or speed."""
 
 
