@@ -55,7 +55,6 @@ def pytest_collection_modifyitems(items):
 
 
 QUICK = {"arithmetic", "check", "classes", "formulas", "pictures", "precision", "primitive", "text", "units"}
-=======
 QUICK |= {"batching", "capture", "cli", "contracts", "dream", "examples", "images", "inception", "names", "notebook"}
 QUICK |= {"optimize", "page", "recipe", "statistics", "strict", "transforms"}
 """Files of tests that compile much and compute little, and that are not about bits or speed."""

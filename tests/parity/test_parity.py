@@ -108,7 +108,7 @@ def test_activations_agree_in_every_named_layer(pair, size):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("pair", "size", "rules"),
-    [(TRAINED, EVEN_HALF, ("plain", "torchlight")), *((record, ODD_HALF, ("torchlight",)) for record in reference.RECORDS)],
+    [(TRAINED, EVEN_HALF, (*RULES,)), *((record, ODD_HALF, ("torchlight",)) for record in reference.RECORDS)],
     ids=[TRAINED, *reference.RECORDS],
     indirect=["pair"],
 )
