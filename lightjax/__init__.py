@@ -9,6 +9,7 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 from lightjax import images, networks, objectives, ops, optimize, pictures, transforms
+from lightjax.dream import dream
 from lightjax.images import image
 from lightjax.networks import capture
 from lightjax.notebook import live, show
@@ -44,6 +45,7 @@ __all__ = [
     "deepdream",
     "direction",
     "diversity",
+    "dream",
     "from_torch",
     "image",
     "images",

@@ -133,6 +133,23 @@ def one_of(value: Any, known: Iterable[str], what: str) -> str:
     return value
 
 
+def devices() -> None:
+    """Check that JAX finds the devices that it is told to compute on; it starts them.
+
+    Raises:
+      ValueError: If it finds none, as with JAX_PLATFORMS=gpu on a machine without one.
+    """
+    try:
+        jax.local_devices()
+    except (RuntimeError, AssertionError) as error:  # JAX asserts where only its CUDA plugin is missing
+        wanted = jax.config.values["jax_platforms"]
+        reason = str(error).partition(" (set JAX_PLATFORMS")[0] or "no such device was found"
+        raise ValueError(
+            f"JAX_PLATFORMS is {wanted!r}, but JAX cannot use that here: {reason:.300}; unset JAX_PLATFORMS, or set it "
+            "to cpu"
+        ) from None
+
+
 def keep(instance: Any, **fields: Any) -> None:
     """Set fields of a frozen dataclass to their checked values, in its `__post_init__`."""
     for name, value in fields.items():

@@ -37,6 +37,17 @@ def is_regular(path: str | os.PathLike) -> bool:
         return False
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder if it is not there, and refuse a link, which may lead elsewhere.
+
+    Raises:
+      ValueError: If it is a link.
+    """
+    if folder.is_symlink():
+        raise ValueError(f"{folder} is a link; remove it, and the same command makes a folder")
+    folder.mkdir(exist_ok=True)
+
+
 def write_atomically(path: str | os.PathLike, data: bytes) -> None:
     """Write a file under a temporary name in the same folder, then rename it.
 

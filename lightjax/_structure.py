@@ -2,7 +2,9 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+import types
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import jax
@@ -17,6 +19,9 @@ The arrays of a pytree (an nnx or Equinox module) are data. A function is compil
 that it closes over are frozen at its first use.
 """
 
+PROGRAMS = 16
+"""Number of structures whose programs `by_structure` keeps, for each of its functions."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -24,29 +29,34 @@ T = TypeVar("T")
 class by_structure(Generic[P, T]):
     """Compile a function with `jax.jit`: arrays in its arguments are traced, everything else must be hashable.
 
-    Calls whose arguments differ only in the values of arrays share one compilation.
+    Calls whose arguments differ only in the values of arrays share one compilation. The programs of the last `PROGRAMS`
+    structures are kept. With `jax.jit` alone, every function that is made anew would keep its program for ever.
     """
 
     def __init__(self, function: Callable[P, T]):
         """Wrap a function."""
 
-        def call(structure: tuple, arrays: list) -> T:
-            args, kwargs = restore(arrays, structure)  # of the types that were partitioned
-            return function(*args, **kwargs)  # type: ignore[call-issue]
+        @functools.lru_cache(PROGRAMS)
+        def compiled(structure: tuple) -> jax.stages.Wrapped:
+            def call(arrays: list) -> T:
+                args, kwargs = restore(arrays, structure)  # of the types that were partitioned
+                return function(*args, **kwargs)  # type: ignore[call-issue]
+
+            call.__name__ = function.__name__  # the name of the compiled program
+            return jax.jit(call)
 
         functools.update_wrapper(self, function)
-        call.__name__ = function.__name__  # the name of the compiled program
-        self._call = jax.jit(call, static_argnums=0)
+        self._compiled = compiled
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call the compiled function."""
         arrays, structure = partition((args, kwargs))
-        return self._call(structure, arrays)
+        return self._compiled(structure)(arrays)
 
     def lower(self, *args: P.args, **kwargs: P.kwargs) -> jax.stages.Lowered:
         """The program for these arguments, as `jax.jit(function).lower` gives it."""
         arrays, structure = partition((args, kwargs))
-        return self._call.lower(structure, arrays)
+        return self._compiled(structure).lower(arrays)
 
 
 def partition(parts: Any) -> tuple[list, tuple]:
@@ -66,6 +76,32 @@ def restore(arrays: list, structure: tuple) -> Any:
 
 def _is_array(leaf: Any) -> bool:
     return isinstance(leaf, jax.Array | np.ndarray | np.generic)
+
+
+_COPIES: dict[tuple[types.CodeType, str], weakref.WeakSet] = {}
+"""The functions that programs were made for, by their code and their name."""
+
+
+def made_again(functions: Iterable[Any]) -> str | None:
+    """The text of a warning about the first function that is the third with its code; None if there is none.
+
+    Every new function is compiled anew, also if it only looks the same, as a lambda in a loop does.
+    """
+    for function in functions:
+        code = getattr(function, "__code__", None)
+        if code is None:
+            continue
+        copies = _COPIES.setdefault((code, function.__qualname__), weakref.WeakSet())
+        if function in copies:
+            continue
+        copies.add(function)
+        if len(copies) == 3:
+            return (
+                f"{function.__qualname__} (line {code.co_firstlineno} of {code.co_filename}) is compiled for the third "
+                "time, because it is made anew each time: define it once, and pass the numbers and arrays that change "
+                "as leaves, lj.objective(function, number), or as arrays of a model that is a module"
+            )
+    return None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

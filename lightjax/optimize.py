@@ -189,14 +189,15 @@ def _update(state: State, value_at: Callable, optimizer: optax.GradientTransform
     """
     value, gradient = jax.value_and_grad(value_at)(state.params, state.step)
     descent = jax.tree.map(jnp.negative, gradient)
-    updates, opt_state = optax.with_extra_args_support(optimizer).update(
-        descent,
-        state.opt_state,
-        state.params,
-        value=-value,
-        grad=descent,
-        value_fn=lambda params: -value_at(params, state.step),
-    )
+    with jax.numpy_dtype_promotion("standard"):  # optax raises floats to the power of a whole number of steps
+        updates, opt_state = optax.with_extra_args_support(optimizer).update(
+            descent,
+            state.opt_state,
+            state.params,
+            value=-value,
+            grad=descent,
+            value_fn=lambda params: -value_at(params, state.step),
+        )
     finite = jnp.isfinite(value)
     good = _choose(finite | ~state.finite, state.params, state.previous)
     finite &= state.finite
@@ -204,7 +205,7 @@ def _update(state: State, value_at: Callable, optimizer: optax.GradientTransform
         finite &= jnp.isfinite(leaf).all()
     params = _choose(finite, optax.apply_updates(state.params, updates), good)
     values = state.values.at[made].set(value.astype(jnp.float32))
-    return State(state.step + finite, params, good, opt_state, values, finite)
+    return State(state.step + finite.astype(jnp.int32), params, good, opt_state, values, finite)
 
 
 def _choose(condition: Array, a: Any, b: Any) -> Any:

@@ -34,7 +34,7 @@ class SharedSettings(TypedDict, total=False):
     optimizer: optax.GradientTransformation | float
     relu: str | None
     views: int
-    start: ArrayLike | None
+    start: ArrayLike | str | os.PathLike | None
     snapshots: Iterable[int]
     size: Size | None
 
@@ -97,6 +97,7 @@ class Recipe:
         unknown = [name for name in settings if name not in Settings.__annotations__]
         if unknown:
             raise TypeError(f"unknown setting {unknown[0]!r}; {_checks.hint(unknown[0], Settings.__annotations__)}")
+        _checks.devices()
         if not isinstance(objective, str | None):
             objective = objectives.as_objective(objective)  # a wrong type is known before the network is loaded
         steps = _checks.whole(settings.get("steps", 2048), "steps", least=0)

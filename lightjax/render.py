@@ -1,5 +1,6 @@
 """From objectives to pictures: `visualize`, `visualize_many`, and the loop on the host behind both."""
 
+import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Unpack
@@ -8,7 +9,7 @@ import optax
 from jax.typing import ArrayLike
 
 from lightjax import _checks, batching, objectives, transforms
-from lightjax._structure import Model
+from lightjax._structure import Model, made_again
 from lightjax.images import Image, Size
 from lightjax.objectives import Objective
 from lightjax.progress import Pacer, bar
@@ -30,7 +31,7 @@ def visualize(
     optimizer: optax.GradientTransformation | float = 0.05,
     relu: str | None = None,
     views: int = 1,
-    start: ArrayLike | None = None,
+    start: ArrayLike | str | os.PathLike | None = None,
     snapshots: Iterable[int] = (),
     seed: int = 0,
     size: Size | None = None,
@@ -59,8 +60,9 @@ def visualize(
       relu: Gradient rule of the rectifiers: "torchlight", "lucid" or "plain" (see `ops.rectifier`). By default
         "torchlight" if the model has a keyword `relu`, and otherwise the model's own.
       views: Draws of the transform in each step; the objective is averaged over them. MACO uses many crops.
-      start: A picture to start from, `[H, W, 3]` in [0, 1] (see `load_picture`), or one for each of the batch,
-        `[N, H, W, 3]`, with as many channels as the image; a fourth is opacity. By default the image draws its start.
+      start: A picture to start from: a file, which is scaled and cropped to the size of the image as `load_picture`
+        does, or `[H, W, 3]` in [0, 1], or one for each of the batch, `[N, H, W, 3]`, with as many channels as the
+        image; a fourth is opacity. By default the image draws its start.
       snapshots: Numbers of steps after which to keep the pictures.
       seed: Seed of all randomness, from 0 to 2**32 - 1.
       size: Pixels of the default image, one number or (height, width); by default 224, or what an attribute `size` of
@@ -120,6 +122,7 @@ def render(
     if recipe.objective is None:
         raise ValueError("this recipe has no objective: give it one, as in Recipe.of('mixed4a:97')")
     calls = _calls(callback, every, recipe.steps)
+    _warn_of_copies(recipe, [recipe.objective])
     jobs = batching.Jobs(recipe, recipe.setup, [recipe.objective], [recipe.seed])
     with bar(recipe.steps, "step", progress) as shown:
 
@@ -216,6 +219,7 @@ def visualize_many(
             _checks.whole(value, name, least=1)
     for goal in goals:
         recipe.check(goal)
+    _warn_of_copies(recipe, goals)
     return Renders(_stream(recipe, goals, seeds, chunk, memory, devices, progress))
 
 
@@ -238,6 +242,13 @@ def _stream(recipe: Recipe, goals, seeds, chunk, memory, devices, progress) -> I
                 yield from zip(now, results, strict=True)
                 if any(result.interrupted for result in results):
                     return
+
+
+def _warn_of_copies(recipe: Recipe, goals: Sequence[Objective]) -> None:
+    """Warn if functions that look the same are compiled again and again."""
+    copied = made_again([recipe.model, recipe.transform, *(fn for goal in goals for fn in goal.functions())])
+    if copied:
+        warnings.warn(copied, stacklevel=4)
 
 
 def _calls(callback: Callable | None, every: int | Iterable[int], steps: int) -> tuple[int, ...]:

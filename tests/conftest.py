@@ -57,8 +57,9 @@ def pytest_collection_modifyitems(items):
 
 
 QUICK = {"arithmetic", "check", "classes", "formulas", "pictures", "precision", "primitive", "text", "units"}
-QUICK |= {"batching", "cli", "contracts", "examples", "images", "inception", "names", "notebook", "optimize", "page"}
-QUICK |= {"aten", "capture", "from_torch", "recipe", "statistics", "transforms"}
+QUICK |= {"batching", "capture", "cli", "contracts", "dream", "examples", "images", "inception", "names", "notebook"}
+QUICK |= {"optimize", "page", "recipe", "statistics", "strict", "transforms"}
+QUICK |= {"aten", "from_torch"}
 """Files of tests that compile much and compute little, and that are not about bits or speed."""
 
 

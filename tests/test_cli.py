@@ -5,9 +5,9 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import torch
@@ -179,6 +179,23 @@ def test_errors_are_one_line_with_exit_code_2_and_write_nothing(capsys, folder, 
     assert list(folder.iterdir()) == []
 
 
+def test_devices_that_are_not_here_are_one_line(folder, capsys, monkeypatch):
+    command = [str(Path(sys.executable).parent / "lightjax"), "render", "mixed3a:5"]
+    environment = os.environ | {"JAX_PLATFORMS": "abacus"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 2
+    assert re.fullmatch(r"lightjax: error: JAX_PLATFORMS is 'abacus', but [^\n]+ set it to cpu\n", done.stderr)
+
+    def no_cuda():
+        raise AssertionError
+
+    monkeypatch.setattr(jax, "local_devices", no_cuda)
+    code, _, errors = run(capsys, "gallery", "mixed3a", "-o", "g")
+    assert (code, errors.count("\n")) == (2, 1)
+    assert errors.startswith("lightjax: error: JAX_PLATFORMS is")
+    assert list(folder.iterdir()) == []
+
+
 @pytest.mark.parametrize("command", ["render", "layers", "convert"])
 def test_help_has_examples_and_its_examples_are_real_options(capsys, command):
     code, output, _ = run(capsys, command, "--help")
@@ -246,19 +263,29 @@ def test_convert_to_a_full_disk_leaves_nothing(checkpoint, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_saves_what_there_is(folder):
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C reaches processes started now, also if it does not reach this one, a job in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_saves_what_there_is(folder, ctrl_c):
     command = [str(Path(sys.executable).parent / "lightjax"), "render", "mixed3a:5", "--size", "32", "-o", "x.png"]
     process = subprocess.Popen(
         [*command, "--steps", "1000000"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(os.environ)
     )
     assert process.stderr is not None
     seen = b""
-    while b"objective=" not in seen:  # the progress bar has moved
-        seen += os.read(process.stderr.fileno(), 4096)
-        assert process.poll() is None, seen
-    time.sleep(1)
-    process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=60)
+    try:
+        while b"objective=" not in seen:  # the progress bar has moved
+            seen += os.read(process.stderr.fileno(), 4096)
+            assert process.poll() is None, seen
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert output.startswith(b"x.png: ")
     assert b"interrupted after" in errors

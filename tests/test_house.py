@@ -39,6 +39,7 @@ ALLOWED: dict[str, set[str]] = {
     "batching": GROUND | NOUNS | {"optimize", "result", "recipe", "progress"},
     "render": GROUND | NOUNS | RENDERING,
     "notebook": {"pictures", "result"},
+    "dream": GROUND | NOUNS | RENDERING | {"render"},
     # What is built on them.
     "analysis": GROUND | NOUNS | RENDERING | {"ops", "render"},
     "gallery": GROUND | NOUNS | RENDERING | {"ops", "render", "analysis"},

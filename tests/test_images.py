@@ -647,23 +647,16 @@ def test_encode_is_the_inverse_of_decode_to_one_gray_level(factory, height, widt
     assert (np.round(again * 255) == levels).all()
 
 
-def test_a_render_of_no_steps_shows_the_picture_it_starts_from(dog_cat):
+def test_a_render_of_no_steps_shows_the_picture_or_the_file_it_starts_from(dog_cat):
     picture = load_picture(dog_cat, (40, 60))
-    for made in (
-        fourier_image((40, 60), batch=2),
-        shared_image((40, 60)),
-        laplacian_image((40, 60), alpha=True),
-        pixel_image((40, 60), squash="clamp"),
+    settings = {"model": lambda x: {"a": x[..., :3]}, "transform": lambda key, x: x[..., :3]}
+    for made, start in (
+        (fourier_image((40, 60), batch=2), picture),
+        (shared_image((40, 60)), picture),
+        (laplacian_image((40, 60), alpha=True), dog_cat),
+        (pixel_image((40, 60), squash="clamp"), str(dog_cat)),
     ):
-        result = lj.visualize(
-            "a:0",
-            model=lambda x: {"a": x[..., :3]},
-            image=made,
-            transform=lambda key, x: x[..., :3],
-            start=picture,
-            steps=0,
-            progress=False,
-        )
+        result = lj.visualize("a:0", **settings, image=made, start=start, steps=0, progress=False)
         assert np.abs(result.images[..., :3] - picture).max() <= 1 / 255
         if made.alpha:
             np.testing.assert_array_equal(np.round(255 * result.images[..., 3]), 255)

@@ -1,6 +1,8 @@
 """The optimization loop: against a plain one, however it is cut, with every kind of model, and when it goes wrong."""
 
 import dataclasses
+import gc
+import weakref
 
 import equinox as eqx
 import jax
@@ -10,7 +12,9 @@ import optax
 import pytest
 from flax import linen, nnx
 
+import lightjax as lj
 from lightjax import ops, optimize
+from lightjax._structure import PROGRAMS, by_structure
 from lightjax.images import image
 from lightjax.objectives import channel, layer, neuron, objective
 from lightjax.optimize import Setup
@@ -451,3 +455,32 @@ def test_an_objective_that_reads_nothing_can_be_advanced():
     state, values = count(objective(lambda activations: 1.5), [2])
     np.testing.assert_array_equal(values, [1.5, 1.5])
     assert float(state.params) == 0
+
+
+def test_programs_of_functions_that_are_made_anew_are_released():
+    call = by_structure(lambda function, x: function(x))
+    made = []
+    for i in range(PROGRAMS + 1):
+        function = lambda x, i=i: x + i
+        assert call(function, jnp.ones(())) == 1 + i
+        made.append(weakref.ref(function))
+    del function
+    gc.collect()
+    assert [one() is None for one in made] == [True] + PROGRAMS * [False]
+
+
+def test_the_third_copy_of_a_function_warns_once_and_says_what_to_do():
+    def render(goal):
+        lj.visualize(goal, model=MODEL, image=image(8), transform=None, steps=0, progress=False)
+
+    def size(activations, unit):
+        return activations["b"][..., unit].std()
+
+    for unit in range(4):
+        render(objective(size, unit))
+    goals = [lambda a, unit=unit: a["b"][..., unit].mean() for unit in range(4)]
+    for goal in (*goals[:2], *goals[:2]):
+        render(goal)
+    with pytest.warns(UserWarning, match=r"<lambda>.* compiled for the third time.*lj.objective\(function, number\)"):
+        render(goals[2])
+    render(goals[3])

@@ -7,6 +7,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lightjax import pictures
@@ -39,15 +40,19 @@ def test_the_examples_in_python_run_one_after_the_other(offline):
         def cut(full):
             return lambda objective, steps=2048, **rest: full(objective, steps=min(steps, most), progress=False, **rest)
         lightjax.visualize, lightjax.visualize_many = cut(lightjax.visualize), cut(lightjax.visualize_many)
+        dream = lightjax.dream
+        lightjax.dream = lambda file, layer, size: dream(file, layer, size=64, octaves=1, steps=1, progress=False)
     """
     most = ["most = 0" if "pictures.sheet(" in block else "most = 2" for block in PYTHON]
     blocks = [part for pair in zip(most, PYTHON, strict=True) for part in pair]
     code = "\n".join([textwrap.dedent(cut), *blocks])
+    pictures.save("photograph.jpg", np.full((64, 64, 3), 0.5))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert (offline / "mixed4a_97.png").exists()
     assert (offline / "pair.png").exists()
     assert (offline / "layers.png").exists()
+    assert (offline / "dream.png").exists()
     assert len(list(offline.glob("mixed4a_?.png"))) == 4
 
 

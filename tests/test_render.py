@@ -564,12 +564,16 @@ def noise_images(number, size, seed=0):
     return np.random.default_rng(seed).uniform(size=(number, size, size, 3)).astype(np.float32)
 
 
+SIDE = 112
+"""Pixels at which the next test counts, a quarter of the work of the default."""
+
+
 @pytest.mark.slow
 def test_a_render_excites_its_channel_by_pytorchs_count(googlenet, googlenet_file, tmp_path):
     """Tenfold over noise, and more than any other channel of the layer, each against its own spread over noise."""
     import torch
 
-    lj.visualize("mixed4a:97", model=googlenet, steps=512, progress=False).save(tmp_path / "x.png")
+    lj.visualize("mixed4a:97", model=googlenet, size=SIDE, steps=512, progress=False).save(tmp_path / "x.png")
     picture = np.asarray(Image.open(tmp_path / "x.png"), np.float32)[None] / 255
     state = torch.load(googlenet_file, weights_only=True)
 
@@ -579,7 +583,7 @@ def test_a_render_excites_its_channel_by_pytorchs_count(googlenet, googlenet_fil
             activations = reference.activations("bvlc_googlenet", state, x)
         return {name: activations[name].mean((2, 3)).numpy() for name in ("mixed4a", "mixed4a_pre_relu")}
 
-    noise = means(noise_images(16, 224))
+    noise = means(noise_images(16, SIDE))
     excited = {name: values[0] for name, values in means(picture).items()}
     assert excited["mixed4a"][97] > 10 * noise["mixed4a"][:, 97].mean()
     assert excited["mixed4a"].argmax() == 97

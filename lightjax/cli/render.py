@@ -56,7 +56,7 @@ def render(
 ) -> int:
     """Render a picture that maximizes OBJECTIVE."""
     import lightjax
-    from lightjax.pictures import file_format, load_picture, read_settings
+    from lightjax.pictures import file_format, read_settings
 
     keep_compilations(compilation_cache)
     if objective is None and like is None:
@@ -69,13 +69,12 @@ def render(
         "model": model,
         "optimizer": lr,
         "relu": relu,
+        "start": start,
         "snapshots": None if snapshots is None else numbers_of(snapshots, "--snapshots"),
     }
     settings: Any = {name: value for name, value in wanted.items() if value is not None}
     if transform is not None:
         settings["transform"] = lightjax.transforms.DEFAULT if transform else None
-    if start is not None:
-        settings["start"] = load_picture(start, settings.get("size", tuple(written.get("size", (224, 224)))))
     title = objective or written.get("objective", "picture")
     output = output or Path(re.sub(r"[^\w.]+", "_", title).strip("_")[:80] + ".png")
     file_format(output)

@@ -291,7 +291,7 @@ def _render_batch(
     if any(result.interrupted for result in results):
         raise KeyboardInterrupt
     made = {}
-    _make_inside(folder / manifests.folder_of(batch.layer))
+    _files.make_folder(folder / manifests.folder_of(batch.layer))
     for channel, names, result in zip(batch.channels, manifests.files_of(manifest, batch), results, strict=True):
         for number, (name, picture) in enumerate(zip(names, result.images, strict=True)):
             path = folder / name
@@ -304,13 +304,6 @@ def _render_batch(
             save(path, picture, result.record | about)
             made[name] = result.record.get("outcome", {})
     return made
-
-
-def _make_inside(folder: Path) -> None:
-    """Make a folder of the gallery; refuse one that leads out of it."""
-    if folder.is_symlink():
-        raise ValueError(f"{folder} is a link; remove it, and the same command makes a folder")
-    folder.mkdir(exist_ok=True)
 
 
 @contextlib.contextmanager
@@ -342,7 +335,7 @@ def _write_page(folder: Path, manifest: Mapping[str, Any], model: Model, example
         return
     channels = {layer: manifests.parse_channels(text) for layer, text in manifest["settings"]["channels"].items()}
     _files.remove_leftovers(file)
-    _make_inside(folder / EXAMPLES)
+    _files.make_folder(folder / EXAMPLES)
     _files.remove_all_leftovers(folder / EXAMPLES)
     size, *_ = dataset_examples.input_of(model, manifest["settings"]["size"][0])
     found = dataset_examples.find(model, examples, channels, folder / EXAMPLES, size=size, progress=progress)

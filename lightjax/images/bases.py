@@ -78,18 +78,19 @@ class Fourier:
         """The sums of all waves."""
         # Orthonormal inverse transform. The division by 4 follows Lucid and lowers only the initial contrast.
         size = shape[1:3]
-        spectrum = jax.lax.complex(params[0], params[1]) * self._scale(size)
-        waves = jnp.fft.irfft2(spectrum, s=size, norm="ortho") / 4
+        real, imaginary = params * self._scale(size)
+        waves = jnp.fft.irfft2(jax.lax.complex(real, imaginary), s=size, norm="ortho") / 4
         return jnp.moveaxis(waves, 1, -1)
 
     def encode(self, planes: Array) -> Array:
         """The parameters of planes."""
-        spectrum = jnp.fft.rfft2(4 * jnp.moveaxis(planes, -1, 1), norm="ortho") / self._scale(planes.shape[1:3])
-        return jnp.stack([spectrum.real, spectrum.imag])
+        spectrum = jnp.fft.rfft2(4 * jnp.moveaxis(planes, -1, 1), norm="ortho")
+        return jnp.stack([spectrum.real, spectrum.imag]) / self._scale(planes.shape[1:3])
 
     def _scale(self, size: tuple[int, ...]) -> np.ndarray:
+        """The divisor of each wave, inverted, `[1, 1, 1, H, W // 2 + 1]`."""
         frequency = np.hypot(np.fft.fftfreq(size[0])[:, None], np.fft.rfftfreq(size[1])[None, :])
-        return (1 / np.maximum(frequency, 1 / max(size)) ** self.decay).astype(np.float32)
+        return (1 / np.maximum(frequency, 1 / max(size)) ** self.decay).astype(np.float32)[None, None, None]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -85,7 +85,7 @@ class Cppn:
     def _paint(self, layers: list[dict[str, Array]], x: Array) -> Array:
         """From coordinates `[H, W, 2]` to planes `[H, W, outputs]`."""
         for i, layer in enumerate(layers):
-            x = jnp.matmul(x, layer["kernel"], precision=jax.lax.Precision.HIGHEST) + layer["bias"]
+            x = jnp.matmul(x, layer["kernel"], precision=jax.lax.Precision.HIGHEST) + layer["bias"][None, None]
             x = _standardized(x) if self.normalize else x
             x = _ACTIVATIONS[self.activation](x) if i < self.layers else x
         return x
@@ -103,7 +103,7 @@ def _coordinates(height: int, width: int) -> np.ndarray:
 
 def _standardized(x: Array) -> Array:
     """Each channel of `[H, W, C]` with mean 0 and variance 1 over one picture; PyTorch's InstanceNorm2d."""
-    mean, variance = x.mean(axis=(0, 1)), x.var(axis=(0, 1))
+    mean, variance = (statistic(axis=(0, 1), keepdims=True) for statistic in (x.mean, x.var))
     return (x - mean) * jax.lax.rsqrt(variance + 1e-5)
 
 

@@ -68,7 +68,7 @@ class FourierPhases:
     def decode(self, params: Array, shape: Shape) -> Array:
         """The sums of all waves, each plane with mean 0 and standard deviation `contrast`."""
         _, height, width, channels = shape
-        amplitude = jnp.asarray(self._amplitude(height, width), jnp.float32)[np.arange(channels) % 3]
+        amplitude = jnp.asarray(self._amplitude(height, width), jnp.float32)[np.arange(channels) % 3][None]
         phases = jnp.asarray(params).at[..., 0].set(_odd(params[..., 0]))
         if width % 2 == 0:
             phases = phases.at[..., -1].set(_odd(params[..., -1]))

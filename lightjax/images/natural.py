@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from lightjax.images import statistics
 from lightjax.images.base import Basis, Image, Shape, Size, inverse
 from lightjax.images.bases import Fourier
 from lightjax.images.statistics import Matrix
+from lightjax.pictures import load_picture
 
 Color = str | Sequence[Sequence[float]]
 
@@ -250,12 +252,13 @@ SQUASHES = tuple(_SQUASHES)
 """Names of the ways to bring values into [0, 1] (see `image`)."""
 
 
-def check_start(image: Image, pictures: ArrayLike, shape: Shape) -> np.ndarray:
+def check_start(image: Image, pictures: ArrayLike | str | os.PathLike, shape: Shape) -> np.ndarray:
     """Check that an image can start from pictures, and give them the shape of the image.
 
     Args:
       image: The parameterization.
-      pictures: `[H, W, C]` for every picture of the batch, or `[N, H, W, C]`, in [0, 1].
+      pictures: `[H, W, C]` for every picture of the batch, or `[N, H, W, C]`, in [0, 1]; or a file, which
+        `load_picture` fits to the size of the image.
       shape: Shape of the decoded pictures.
 
     Returns:
@@ -264,9 +267,12 @@ def check_start(image: Image, pictures: ArrayLike, shape: Shape) -> np.ndarray:
 
     Raises:
       ValueError: If they have another size or other values, or the image cannot show them to within a gray level.
+      OSError: If the file cannot be opened.
     """
-    pictures = np.asarray(pictures)
     number, height, width, channels = shape
+    if isinstance(pictures, str | os.PathLike):
+        pictures = load_picture(pictures, (height, width), gray=channels == 1)
+    pictures = np.asarray(pictures)
     forms = {channels, *((3, 4) if channels == 4 else (1, 3) if channels == 1 else ())}
     if pictures.ndim in (3, 4) and (pictures.shape[-1], channels) == (4, 3):
         raise ValueError("start has opacity, so the image must have it too: use alpha=True")

@@ -51,7 +51,7 @@ class Statistics:
         vertical, horizontal = np.fft.fftfreq(height), np.fft.rfftfreq(width)
         rows = _between((vertical + 0.5) * (self.spectrum.shape[1] - 1), self.spectrum.shape[1])
         columns = _between(horizontal * 2 * (self.spectrum.shape[2] - 1), self.spectrum.shape[2])
-        frequency = np.hypot(vertical[:, None], horizontal)
+        frequency = np.hypot(vertical[:, None], horizontal)[None]
         inverse = np.divide(1, frequency, out=np.zeros_like(frequency), where=frequency > 0)
         with jax.default_matmul_precision("highest"):
             return rows @ self.spectrum @ columns.T * inverse.astype(np.float32)
@@ -163,7 +163,7 @@ def _color(pictures: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def _squares(pictures: Sequence[str | os.PathLike], size: int, purpose: str) -> Iterator[np.ndarray]:
-    from tqdm.auto import tqdm
+    from tqdm import tqdm  # that of tqdm.auto warns in a notebook without ipywidgets
 
     for path in tqdm(pictures, desc=purpose, unit="picture", disable=None, dynamic_ncols=True):
         yield load_picture(path, size).astype(np.float64)

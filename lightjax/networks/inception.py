@@ -149,7 +149,7 @@ class InceptionV1(nnx.Module):
         return {node.name: values[node.name].astype(images.dtype) for node in nodes if node.name in later}
 
     def _preprocess(self, images: Array) -> Array:
-        x = 255 * images - jnp.array(self.architecture.mean, images.dtype)
+        x = 255 * images - jnp.array(self.architecture.mean, images.dtype)[None, None, None]
         x = x[..., ::-1] if self.architecture.bgr else x
         first: Affine = getattr(self, graph(self.architecture)[0].name.removesuffix("_pre_relu_conv"))
         return x.astype(first.kernel[...].dtype)
@@ -163,7 +163,8 @@ class InceptionV1(nnx.Module):
         match node.op:
             case "conv":
                 affine = getattr(self, node.name.removesuffix("_pre_relu_conv"))
-                return ops.conv(x, affine.kernel[...], node.stride, self._padding(node, x)) + affine.bias[...]
+                x = ops.conv(x, affine.kernel[...], node.stride, self._padding(node, x))
+                return x + affine.bias[...][None, None, None]
             case "relu":
                 return relu(x)
             case "max_pool":
@@ -176,7 +177,7 @@ class InceptionV1(nnx.Module):
                 return x.mean(axis=(1, 2))
             case "linear":
                 affine = getattr(self, node.name)
-                return x @ affine.kernel[...] + affine.bias[...]
+                return x @ affine.kernel[...] + affine.bias[...][None]
             case "softmax":
                 return jax.nn.softmax(x)
 

@@ -58,6 +58,7 @@ def load_model(model: str | os.PathLike = DEFAULT, *, dtype: DTypeLike = "float3
       ConversionError: If a `.pth` file in one of the folders is not the checkpoint that its name says.
       ImportError: If a checkpoint must be converted and PyTorch is not installed.
     """
+    _checks.devices()
     dtype = inception.check_dtype(dtype)
     path = _located(model)
     tensors, metadata = weights_file.contents(path)

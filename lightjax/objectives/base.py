@@ -45,6 +45,15 @@ class Objective:
         """The value for some activations, a scalar."""
         return self.fn(activations, *self.layers, *self.leaves, *self.options)
 
+    def functions(self) -> Iterator[Any]:
+        """The functions of others that it holds: a formula, options that are functions, and those of its terms."""
+        if self.fn not in PRIMITIVES:
+            yield self.fn
+        yield from filter(callable, self.options)
+        for leaf in self.leaves:
+            if isinstance(leaf, Objective):
+                yield from leaf.functions()
+
     def __getitem__(self, pictures: Any) -> "Objective":
         """The same objective of some of the pictures.
 

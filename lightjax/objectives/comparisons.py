@@ -80,7 +80,7 @@ def style(activations: Activations, layer: Layer, target: Numbers, *, reduce: Re
     target = jnp.asarray(target) if np.ndim(target) == 2 else gram_matrix(jnp.asarray(target))
     if target.shape != grams.shape[1:]:
         raise ValueError(f"target for {layer} must have {grams.shape[-1]} channels, got {target.shape[-1]}")
-    return select.reduced(grams - target, reduce)
+    return select.reduced(grams - target[None], reduce)
 
 
 def gram_matrix(activations: ArrayLike) -> Array:

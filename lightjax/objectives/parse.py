@@ -24,7 +24,9 @@ def objective(fn: Callable[..., Array], *leaves: Any) -> Objective:
       *leaves: Arrays, numbers or objectives that are passed to it; other values do not compile again.
 
     Example:
-      >>> contrast = objective(lambda activations: activations["mixed4a"].std())
+      >>> def contrast(activations, channel):
+      ...     return activations["mixed4a"][..., channel].std()
+      >>> contrasts = [objective(contrast, channel) for channel in range(20)]  # one compilation
 
     Raises:
       TypeError: If `fn` is not a function.

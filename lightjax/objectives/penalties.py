@@ -147,8 +147,9 @@ def boundary_complexity(
     """
     x = select.opacity(activations) if alpha else select.colors(activations)
     rows, columns = (np.minimum(np.arange(size), np.arange(size)[::-1]) for size in x.shape[1:3])
-    border = jnp.minimum(rows[:, None], columns)[..., None] < width
-    return (border * (jnp.square(_blur(x, 5) - x) + 0.8 * jnp.square(x - constant))).sum() / len(x)
+    border = np.minimum(rows[:, None], columns[None])[None, ..., None] < width
+    detail = jnp.square(_blur(x, 5) - x) + 0.8 * jnp.square(x - constant)
+    return jnp.where(border, detail, 0).sum() / len(x)
 
 
 def _blur(x: Array, width: int) -> Array:
@@ -161,7 +162,7 @@ def _blur(x: Array, width: int) -> Array:
         """Number of pixels in a square around each pixel. NumPy counts them here: XLA would take seconds."""
         places = (np.arange(size) for size in x.shape[1:3])
         rows, columns = (np.minimum(i + width // 2, len(i) - 1) - np.maximum(i - width // 2, 0) + 1 for i in places)
-        return np.outer(rows, columns)[..., None]
+        return np.outer(rows, columns)[None, ..., None]
 
     weights = (pixels(width) + pixels(width - 2)) / 2
     return (_box(x, width) + _box(x, width - 2)) / 2 / weights.astype(x.dtype)

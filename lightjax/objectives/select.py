@@ -192,6 +192,7 @@ def agreement(
     x: Array, vector: Array, power: Any, similarity: Literal["dot", "cosine"], epsilon: float = 1e-4
 ) -> Array:
     """The mean of `s max(0.1, cos)^power` along the last axis, where s is the dot product or the cosine."""
+    vector = jax.lax.expand_dims(vector, range(x.ndim - vector.ndim))
     dot = (x * vector).sum(-1)
     cosine = dot / ((epsilon + norm(x)) * (epsilon + norm(vector)))
     return ((dot if similarity == "dot" else cosine) * jnp.maximum(0.1, cosine) ** power).mean()

@@ -43,7 +43,7 @@ def _resample(image: Array, beyond: Array, matrix: Array, size: tuple[int, int])
     y, x = jnp.clip(y, -1, height) + 1, jnp.clip(x, -1, width) + 1
     top = jnp.minimum(jnp.floor(y).astype(jnp.int32), height)
     left = jnp.minimum(jnp.floor(x).astype(jnp.int32), width)
-    dy, dx = (y - top)[..., None], (x - left)[..., None]
+    dy, dx = (y - top.astype(y.dtype))[..., None], (x - left.astype(x.dtype))[..., None]
     framed = jnp.broadcast_to(beyond, (height + 2, width + 2, channels)).at[1:-1, 1:-1].set(image)
     pixels = framed.reshape(-1, channels)
     corner = top * (width + 2) + left
@@ -58,7 +58,7 @@ def _resample(image: Array, beyond: Array, matrix: Array, size: tuple[int, int])
 
 def _places(matrix: Array, size: tuple[int, int], dtype) -> list[Array]:
     """Rows and columns, each `[*size]`, to which a map `[2, 3]` takes the points of a grid."""
-    rows, columns = jnp.arange(size[0], dtype=dtype)[:, None], jnp.arange(size[1], dtype=dtype)
+    rows, columns = jnp.arange(size[0], dtype=dtype)[:, None], jnp.arange(size[1], dtype=dtype)[None]
     return [m[0] * rows + m[1] * columns + m[2] for m in matrix]
 
 
@@ -82,7 +82,7 @@ def _gathering_backward(size: tuple[int, int], taps: int, residuals, cotangent: 
     own = _places(jnp.concatenate([inverse, -shift[:, None]], axis=1), (height, width), image.dtype)
     first = [jnp.floor(place - by) + 1 for place, by in zip(own, reach, strict=True)]
     samples = cotangent.reshape(-1, channels)
-    rows, columns = jnp.arange(height, dtype=image.dtype)[:, None], jnp.arange(width, dtype=image.dtype)
+    rows, columns = jnp.arange(height, dtype=image.dtype)[:, None], jnp.arange(width, dtype=image.dtype)[None]
 
     def add(tap: Array, total: Array) -> Array:
         y, x = first[0] + tap // taps, first[1] + tap % taps

@@ -100,7 +100,7 @@ class CropOrPad(Move):
 
     def matrix(self, key: Array, size: tuple[int, int]) -> Array:
         """A shift by half the difference."""
-        return _shift(jnp.trunc((jnp.array(size) - jnp.array(self.size)) / 2))
+        return _shift(jnp.trunc((jnp.array(size, float) - jnp.array(self.size, float)) / 2))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,7 +212,7 @@ class RandomFlip(Move):
 
     def matrix(self, key: Array, size: tuple[int, int]) -> Array:
         """Columns counted from the other end."""
-        mirror = jnp.eye(3).at[1].set(jnp.array([0, -1, size[1] - 1]))
+        mirror = jnp.eye(3).at[1].set(jnp.array([0.0, -1, size[1] - 1]))
         return jnp.where(jax.random.bernoulli(key, self.probability), mirror, jnp.eye(3))
 
 
@@ -260,7 +260,7 @@ class RandomCrop(Move):
         """A zoom into the box."""
         for_side, for_center = jax.random.split(key)
         # Lengths are those between the centers of the outermost pixels, so that nothing beyond the edge is ever seen.
-        whole, own = np.array(size) - 1, np.array(self.size) - 1
+        whole, own = jnp.array(size, float) - 1, jnp.array(self.size, float) - 1
         step = draw(for_side, self.sides) * (whole / own).min()
         center = 0.5 + self.spread * jax.random.normal(for_center, (2,))
         corner = jnp.clip(center * whole - step * own / 2, 0, jnp.maximum(whole - step * own, 0))
@@ -272,11 +272,11 @@ class RandomCrop(Move):
 
 
 def _shift(by: Array) -> Array:
-    return jnp.eye(3).at[:2, 2].set(by)
+    return jnp.eye(3).at[:2, 2].set(by.astype(float))
 
 
 def _about_center(linear: Array, size: tuple[int, int]) -> Array:
-    center = (jnp.array(size) - 1) / 2
+    center = (jnp.array(size, float) - 1) / 2
     return jnp.eye(3).at[:2, :2].set(linear).at[:2, 2].set(center - product(linear, center))
 
 

@@ -167,7 +167,7 @@ class CollapseAlpha:
         if self.color is None:
             background = _backgrounds(key, number, (height, width), self.sd, self.decay)
         else:
-            background = jnp.array(self.color, images.dtype)
+            background = jnp.array(self.color, images.dtype)[None, None, None]
         colors, alpha = images[..., :3], images[..., 3:]
         return alpha * colors + (1 - alpha) * background
 
