@@ -52,7 +52,7 @@ def convert(
         str,
         typer.Argument(
             help="Checkpoint of an InceptionV1 (PyTorch or .safetensors); or a network: torchvision:NAME, timm:NAME, "
-            "package.module:function.",
+            "package.module:function, a program of torch.export (.pt2).",
             metavar="SRC",
             show_default=False,
         ),
@@ -79,7 +79,7 @@ def convert(
     from lightjax import labels
 
     names = labels.read(classes) if classes else ()
-    if ":" in source and not Path(source).exists():
+    if source.endswith(".pt2") or (":" in source and not Path(source).exists()):
         if verify:
             raise ValueError("--verify is for checkpoints of an InceptionV1; networks are compared by --check")
         settings = {
@@ -107,7 +107,9 @@ def _convert_network(
 
     from lightjax.networks import from_torch, torch_sources
 
-    output = output or Path(text.partition(":")[2] + ".safetensors")
+    output = output or Path(Path(text).stem if text.endswith(".pt2") else text.partition(":")[2]).with_suffix(
+        ".safetensors"
+    )
     check_output(output)
     sys.path.insert(0, "")  # as with python -m: a package in this folder is found
     source = torch_sources.find(text, checkpoint)

@@ -139,7 +139,40 @@ def trace(module: "torch.nn.Module", channels: int, size: tuple[int, int]) -> Tr
             f"torch.export cannot trace {type(module).__name__} for {channels} channels of {size[0]}x{size[1]} "
             f"pixels: {reason}"
         ) from error
-    return _Writer(exported, "net.").write(names)
+    (result,) = (node for node in exported.graph.nodes if node.op == "output")
+    return _Writer(exported, "net.").write(names, list(result.args[0]))
+
+
+def trace_program(program: Any) -> Trace:
+    """Write down what a program of torch.export does. A layer is the last operation of its module.
+
+    Raises:
+      ConversionError: If the program takes one number of pictures only, or it uses an operation that is not known to
+        lightjax.
+    """
+    with warnings.catch_warnings(), _quiet():
+        warnings.simplefilter("ignore")
+        program = program.run_decompositions({})
+    writer = _Writer(program, "")
+    last = {}
+    for node in program.graph.nodes:
+        if node.op == "call_function" and getattr(node.meta.get("val"), "ndim", 0) >= 2:
+            for path, _ in node.meta.get("nn_module_stack", {}).values():
+                last[path] = node
+    (result,) = (node for node in program.graph.nodes if node.op == "output")
+    results = [node for node in result.args[0] if node is not None]
+    named = {path: node for path, node in last.items() if path}
+    named |= {WHOLE if len(results) == 1 else f"{WHOLE}.{i}": node for i, node in enumerate(results)}
+    return writer.write(list(named), list(named.values()))
+
+
+def images_of(program: Any) -> tuple[int, tuple[int, int], bool]:
+    """Channels and size of the images of a program of torch.export, and whether it takes that size only."""
+    names = set(program.graph_signature.user_inputs)
+    (images,) = (node for node in program.graph.nodes if node.op == "placeholder" and node.name in names)
+    _, channels, *size = images.meta["val"].shape
+    height, width = (n if isinstance(n, int) else int(n.node.hint) for n in size)
+    return int(channels), (height, width), all(isinstance(n, int) for n in size)
 
 
 @contextlib.contextmanager
@@ -171,19 +204,16 @@ class _Writer:
         (images,) = (node for node in self.graph.nodes if node.name == user[0])
         if str(images.meta["val"].shape[0]).isdigit():
             raise ConversionError(
-                "the network must take any number of pictures, but it takes 2 because 2 were tried: a number in it "
-                "depends on the number of pictures"
+                f"the network must take any number of pictures, but it takes {images.meta['val'].shape[0]} only: a "
+                "number in it depends on the number of pictures"
             )
         self.same: dict[str, str] = {user[0]: "input"}  # nodes that have the value of another
         self.nodes: list[Node] = []
 
-    def write(self, names: list[str]) -> Trace:
-        outputs: list[Any] = []
+    def write(self, names: list[str], outputs: list[Any]) -> Trace:
         for node in self.graph.nodes:
             if node.op == "call_function":
                 self._enter(node)
-            elif node.op == "output":
-                outputs = list(node.args[0])
         layers: dict[str, str] = {
             name: str(self.same.get(node.name, node.name))
             for name, node in zip(names, outputs, strict=True)

@@ -1,5 +1,6 @@
 """Any PyTorch network in JAX: trace it, compare it with PyTorch, describe its layers."""
 
+import contextlib
 import copy
 import dataclasses
 import hashlib
@@ -25,7 +26,7 @@ TOLERANCE = 1e-4
 
 
 def from_torch(
-    module: "torch.nn.Module",
+    module: "torch.nn.Module | torch.export.ExportedProgram",
     *,
     size: int | tuple[int, int] | None = None,
     mean: Sequence[float] | None = None,
@@ -45,7 +46,9 @@ def from_torch(
     `[N, h, w, C]` under the module's name, with the class token in `.cls` and further tokens in `.registers`.
 
     Args:
-      module: The network; it takes one argument, images `[N, C, H, W]`.
+      module: The network; it takes one argument, images `[N, C, H, W]`. Or a program of `torch.export`, which must be
+        open in the number of pictures; its layers are the last operations of its modules, and only what it returns is
+        compared with PyTorch.
       size: Height and width of its images, in pixels. By default what `preprocess` or timm's `pretrained_cfg` says, or
         else 224. A network that computes the same at another size is open to any size.
       mean: Subtracted from `scale * image`, for each of red, green and blue. `mean=(0, 0, 0), std=(1, 1, 1)` says that
@@ -69,7 +72,8 @@ def from_torch(
     tensor_files.require_torch()
     import torch
 
-    if not isinstance(module, torch.nn.Module):
+    program = isinstance(module, torch.export.ExportedProgram)
+    if not program and not isinstance(module, torch.nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
     known = _known_preprocessing(module, preprocess)
     mean, std = (known.get(name) if given is None else given for name, given in (("mean", mean), ("std", std)))
@@ -83,35 +87,39 @@ def from_torch(
     channels = len(means)
     if len(stds) != channels:
         raise ValueError(f"mean and std must have one number for each channel, got {channels} and {len(stds)}")
-    height, width = _checks.height_and_width(known.get("size", 224) if size is None else size)
-    plain = copy.deepcopy(module).cpu().float() if _needs_copy(module) else module
-    with torch_export.evaluating(plain):
-        traced = torch_export.trace(plain, channels, (height, width))
-        graph = Graph(
-            nodes=traced.nodes,
-            outputs=tuple(Output(layer, node, ()) for layer, node in traced.layers.items()),
-            orders=traced.orders,
-            channels=channels,
-            size=(height, width),
-            fixed=not _same_at_other_size(plain, traced, channels, (height, width)),
-            mean=tuple(means),
-            std=tuple(stds),
-            scale=_checks.number(scale, "scale"),
-            bgr=_checks.flag(bgr, "bgr"),
-        )
-        tensors = {
-            key: np.ascontiguousarray(value.transpose(traced.orders.get(key, range(value.ndim))))
-            for key, value in traced.tensors.items()
-        }
-        graph = fields.describe(graph, tensors)
-        graph.check(tensors)
-        name = f"{source or type(module).__name__}@{_digest(graph, tensors)}"
-        network = ConvertedNetwork.of(graph, tensors, source=name, class_names=tuple(class_names))
-        if class_names and len(class_names) != network.layers[-1].channels:
-            raise ValueError(
-                f"the network has {network.layers[-1].channels} classes, got {len(class_names)} class_names"
-            )
-        if check:
+    if program:
+        channels, (height, width), fixed = torch_export.images_of(module)
+        traced, plain = torch_export.trace_program(module), module.module()
+    else:
+        height, width = _checks.height_and_width(known.get("size", 224) if size is None else size)
+        plain = copy.deepcopy(module).cpu().float() if _needs_copy(module) else module
+        with torch_export.evaluating(plain):
+            traced = torch_export.trace(plain, channels, (height, width))
+            fixed = not _same_at_other_size(plain, traced, channels, (height, width))
+    graph = Graph(
+        nodes=traced.nodes,
+        outputs=tuple(Output(layer, node, ()) for layer, node in traced.layers.items()),
+        orders=traced.orders,
+        channels=channels,
+        size=(height, width),
+        fixed=fixed,
+        mean=tuple(means),
+        std=tuple(stds),
+        scale=_checks.number(scale, "scale"),
+        bgr=_checks.flag(bgr, "bgr"),
+    )
+    tensors = {
+        key: np.ascontiguousarray(value.transpose(traced.orders.get(key, range(value.ndim))))
+        for key, value in traced.tensors.items()
+    }
+    graph = fields.describe(graph, tensors)
+    graph.check(tensors)
+    name = f"{source or type(module).__name__}@{_digest(graph, tensors)}"
+    network = ConvertedNetwork.of(graph, tensors, source=name, class_names=tuple(class_names))
+    if class_names and len(class_names) != network.layers[-1].channels:
+        raise ValueError(f"the network has {network.layers[-1].channels} classes, got {len(class_names)} class_names")
+    if check:
+        with contextlib.nullcontext() if program else torch_export.evaluating(plain):
             compare(network, plain)
     return network
 

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightjax.networks import checkpoints, tensor_files
@@ -15,14 +16,14 @@ class Source(NamedTuple):
     """A PyTorch network and what is known of it.
 
     Attributes:
-      module: The network with its weights.
+      module: The network with its weights, or a program of `torch.export`.
       name: Its name in the record of renders.
       preprocess: What `from_torch` takes as `preprocess`.
       class_names: Names of its classes; empty if unknown.
       notes: What was done to read its checkpoint.
     """
 
-    module: "torch.nn.Module"
+    module: "torch.nn.Module | torch.export.ExportedProgram"
     name: str
     preprocess: Any = None
     class_names: tuple[str, ...] = ()
@@ -33,8 +34,9 @@ def find(text: str, checkpoint: str | os.PathLike | None = None) -> Source:
     """Make a network.
 
     Args:
-      text: "torchvision:NAME", "timm:NAME", or "package.module:function", a function without arguments that returns a
-        network.
+      text: "torchvision:NAME", "timm:NAME", "package.module:function", a function without arguments that returns a
+        network, or NAME.pt2, a program that `torch.export.save` wrote. PyTorch reads such a program with pickle, so it
+        must come from somebody you trust.
       checkpoint: A file of weights. Without it torchvision and timm download theirs.
 
     Raises:
@@ -42,6 +44,8 @@ def find(text: str, checkpoint: str | os.PathLike | None = None) -> Source:
       ImportError: If PyTorch or the library is not installed.
     """
     tensor_files.require_torch()
+    if text.endswith(".pt2"):
+        return _program(Path(text), checkpoint)
     library, _, name = text.partition(":")
     if not name:
         raise ConversionError(f"a network must be torchvision:NAME, timm:NAME or package.module:function, got {text!r}")
@@ -53,6 +57,20 @@ def find(text: str, checkpoint: str | os.PathLike | None = None) -> Source:
         case _:
             source = Source(_made_by(library, name), name)
     return source if checkpoint is None else source._replace(notes=tuple(_fill(source.module, checkpoint)))
+
+
+def _program(path: Path, checkpoint: str | os.PathLike | None) -> Source:
+    import torch
+
+    if checkpoint is not None:
+        raise ConversionError("a program of torch.export has its weights; it takes no checkpoint")
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    try:
+        return Source(torch.export.load(path), path.stem)
+    except Exception as error:  # of zipfile, json, pickle or torch
+        reason = tensor_files.in_a_line(error)
+        raise ConversionError(f"cannot read {path} as a program of torch.export: {reason}") from None
 
 
 def _torchvision(name: str, classes: int | None) -> Source:
@@ -121,7 +139,7 @@ def _classes(checkpoint: str | os.PathLike) -> int:
     return next((value.shape[0] for value in reversed(weights.values()) if value.ndim in (2, 4)), 0)
 
 
-def _fill(module: "torch.nn.Module", checkpoint: str | os.PathLike) -> list[str]:
+def _fill(module: Any, checkpoint: str | os.PathLike) -> list[str]:
     """Put the weights of a checkpoint into a network.
 
     Returns:

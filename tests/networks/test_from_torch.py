@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import lightjax as lj
-from lightjax import ops
+from lightjax import cli, ops
 from lightjax.networks import ConversionError, ConvertedNetwork, WeightsError, torch_network
 from lightjax.networks.graph import Graph, GraphError
 from tests.networks import zoo
@@ -227,6 +227,82 @@ def test_the_network_of_the_user_is_left_as_it_was():
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
     assert not any(module._forward_hooks for module in net.modules())
     assert converted.parameters["first.weight"].dtype == np.float32
+
+
+def test_a_program_of_torch_export_is_converted_too(net, model, images, tmp_path):
+    batch = ({0: torch.export.Dim.AUTO},)
+    program = torch.export.export(net, (torch.zeros(2, 3, 32, 32),), dynamic_shapes=batch, strict=False)
+    converted = lj.from_torch(program, mean=model.graph.mean, std=model.graph.std)
+    assert converted.size == (32, 32)
+    np.testing.assert_allclose(converted(images)["output"], model(images)["output"], atol=1e-5)
+    np.testing.assert_allclose(converted(images)["block.0"], model(images)["block.0"], atol=1e-5)
+    torch.export.save(program, tmp_path / "net.pt2")
+    with pytest.raises(SystemExit) as caught:
+        cli.main(
+            [
+                "convert",
+                str(tmp_path / "net.pt2"),
+                "--mean",
+                "0,0,0",
+                "--std",
+                "1,1,1",
+                "-o",
+                str(tmp_path / "a.safetensors"),
+            ]
+        )
+    assert caught.value.code == 0
+    assert lj.load_model(tmp_path / "a.safetensors").layers == converted.layers
+
+
+def make_net() -> nn.Module:
+    """For the command line."""
+    torch.manual_seed(0)
+    return zoo.randomized(Net())
+
+
+def test_the_command_line_converts_a_function_and_a_checkpoint(net, model, images, tmp_path, capsys):
+    torch.save(
+        {"state_dict": {f"module.{key}": value for key, value in net.state_dict().items()}}, tmp_path / "net.pth"
+    )
+    (tmp_path / "names.txt").write_text("a\nb\nc\nd\ne\n")
+    out = tmp_path / "net.safetensors"
+    command = ["convert", f"{__name__}:make_net", "--checkpoint", str(tmp_path / "net.pth"), "-o", str(out)]
+    options = [
+        "--mean",
+        "0.5,0.4,0.3",
+        "--std",
+        "0.2,0.3,0.4",
+        "--size",
+        "32",
+        "--classes",
+        str(tmp_path / "names.txt"),
+    ]
+    with pytest.raises(SystemExit) as caught:
+        cli.main([*command, *options])
+    assert caught.value.code == 0
+    told = capsys.readouterr().out
+    assert "took the weights from 'state_dict'" in told
+    assert "11 layers, for images of any size" in told
+    back = lj.load_model(out)
+    np.testing.assert_array_equal(back(images)["output"], model(images)["output"])
+    assert back.class_names == tuple("abcde")
+    with pytest.raises(SystemExit):
+        cli.main(["layers", "--model", str(out)])
+    assert "relu/2" in capsys.readouterr().out
+    zoo.torchvision()
+    for arguments, message in (
+        (["convert", "torchvision:nothing"], "torchvision has no network 'nothing'"),
+        (["convert", "nowhere:net"], "cannot import nowhere"),
+        (["convert", f"{__name__}:nothing"], "has no function 'nothing'"),
+        (["convert", f"{__name__}:make_net", "--verify"], "--verify is for checkpoints"),
+        (["convert", str(tmp_path / "net.pth"), "--bgr"], "--bgr is for networks such as torchvision:resnet50"),
+        (["convert", str(tmp_path / "none.pt2")], "there is no file"),
+        (["convert", f"{__name__}:make_net", "--mean", "a"], "--mean must be numbers with commas between them"),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            cli.main(arguments)
+        assert caught.value.code == 2
+        assert message in capsys.readouterr().err
 
 
 class Twisted(nn.Module):
