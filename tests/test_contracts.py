@@ -145,7 +145,7 @@ class Blank:
         pytest.param(
             {"transform": AtStep(lambda key, images: images[..., [0, 1, 2, 0]])},
             ValueError,
-            "channels, got 4",
+            "colors without opacity, got 4 channels",
             id="opacity at a step",
         ),
         pytest.param(
