@@ -14,7 +14,7 @@ from jax import Array
 from lightjax import _activations, ops, transforms
 from lightjax._structure import Model, partition
 from lightjax.images import Image, NaturalImage
-from lightjax.transforms import Compose, CropOrPad, Transform
+from lightjax.transforms import Compose, CropOrPad, Transform, at_step
 
 Shapes = Mapping[str, jax.ShapeDtypeStruct]
 """Shapes and types of activations, by layer."""
@@ -139,8 +139,9 @@ def _decoded(image: Image) -> jax.ShapeDtypeStruct:
 
 
 def _shapes(model: Model, image: Image, transform: Transform | None, rule: ops.Relu | None) -> Shapes:
-    pictures = _decoded(image)
-    view = pictures if transform is None else jax.eval_shape(transform, jax.random.key(0), pictures)
+    pictures, step = _decoded(image), jax.ShapeDtypeStruct((), jnp.int32)
+    see = lambda key, pictures, step: pictures if transform is None else at_step(transform, step)(key, pictures)
+    view = jax.eval_shape(see, jax.random.key(0), pictures, step)
     if view.shape[-1] == 4:
         raise ValueError(
             "a network takes colors without opacity, got 4 channels: add lj.transforms.CollapseAlpha() at the end of "

@@ -21,7 +21,7 @@ from lightjax import _activations, ops
 from lightjax._structure import Model, by_structure, partition, restore
 from lightjax.images import Image
 from lightjax.objectives import Objective
-from lightjax.transforms import Transform
+from lightjax.transforms import Transform, at_step
 
 STEPS_PER_CALL = 128
 """Largest number of steps that one call of `advance` makes."""
@@ -112,12 +112,12 @@ def decode(image: Image, params: Any, many: bool = False) -> Array:
     return jax.vmap(image.decode)(params) if many else image.decode(params)
 
 
-def activations(setup: Setup, params: Any, rectifier: ops.Relu | None, key: Array) -> dict[str, Array]:
-    """Activations for the picture as the network sees it; "input" is the picture before the transform."""
+def activations(setup: Setup, params: Any, rectifier: ops.Relu | None, key: Array, step: Array) -> dict[str, Array]:
+    """Activations for the picture as the network sees it at a step; "input" is the picture before the transform."""
     with jax.named_scope("decode"):
         pictures = setup.image.decode(params)
     with jax.named_scope("transforms"):
-        view = pictures if setup.transform is None else setup.transform(key, pictures)
+        view = pictures if setup.transform is None else at_step(setup.transform, step)(key, pictures)
     return {**_activations.call(setup.model, view, rectifier), "input": pictures}
 
 
@@ -170,7 +170,7 @@ def _objective_at(setup: Setup, objective: Objective, key: Array) -> Callable[[A
         rectifier = None if setup.relu is None else ops.rectifier(setup.relu, step)
 
         def value(key: Array) -> Array:
-            return jnp.asarray(objective(activations(setup, params, rectifier, key)))
+            return jnp.asarray(objective(activations(setup, params, rectifier, key, step)))
 
         key_of_step = jax.random.fold_in(key, step)
         if setup.views == 1:

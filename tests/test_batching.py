@@ -16,7 +16,7 @@ import lightjax as lj
 from lightjax import batching, ops, optimize
 from lightjax.images import Pixels
 from lightjax.progress import Pacer
-from lightjax.transforms import Jitter, Pad, RandomRotate, compose
+from lightjax.transforms import Jitter, Noise, Pad, RandomRotate, compose
 
 ROOT = Path(__file__).resolve().parents[1]
 RANDOM = np.random.default_rng(0)
@@ -36,7 +36,7 @@ ASCENT = optax.sgd(3.0)
 SMALL = {
     "model": model,
     "image": lj.image((24, 20), basis=Pixels()),
-    "transform": compose(Pad(2), Jitter(3), RandomRotate((-5, 0, 5))),
+    "transform": compose(Pad(2), Jitter(3), RandomRotate((-5, 0, 5)), Noise(0.1, until=9)),
     "optimizer": ASCENT,
     "steps": 12,
     "progress": False,

@@ -86,7 +86,9 @@ def test_like_makes_the_same_picture_again_and_options_change_what_they_name(cap
 def test_like_repeats_every_image_and_transform_of_the_library(capsys, folder):
     import lightjax as lj
 
-    moves = lj.transforms.compose(lj.transforms.Pad(3, 0.2), lj.transforms.RandomScale([0.9, 1.2]))
+    kinds = lj.transforms
+    colors = (kinds.ColorJitter(0.1, 0.2), kinds.Noise(0.1, until=2))
+    moves = kinds.compose(kinds.Pad(3, 0.2), kinds.RandomScale([0.9, 1.2]), *colors)
     image = lj.image((40, 32), basis=lj.images.Pixels(sd=0.1), batch=2, color="rgb")
     lj.visualize("mixed3a:5", image=image, transform=moves, steps=3, snapshots=(2,), progress=False).save("x.png")
     assert run(capsys, "render", "--like", "x.png", "-o", "again.png", "-q")[0] == 0

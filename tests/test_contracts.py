@@ -65,6 +65,17 @@ class Unhashable:
 
 
 @dataclasses.dataclass(frozen=True)
+class AtStep:
+    result: object
+
+    def at_step(self, step):
+        return self.result
+
+    def __call__(self, key, images):
+        return images
+
+
+@dataclasses.dataclass(frozen=True)
 class Blank:
     shape: tuple[int, ...]
 
@@ -127,6 +138,15 @@ class Blank:
         pytest.param({"image": Unhashable()}, TypeError, r"image must be hashable.*Unhashable\(\)", id="image"),
         pytest.param(
             {"transform": Unhashable()}, TypeError, r"transform must be hashable.*Unhashable\(\)", id="transform"
+        ),
+        pytest.param(
+            {"transform": AtStep(3)}, TypeError, "a transform must be a function of a key and images, got 3", id="step"
+        ),
+        pytest.param(
+            {"transform": AtStep(lambda key, images: images[..., [0, 1, 2, 0]])},
+            ValueError,
+            "colors without opacity, got 4 channels",
+            id="opacity at a step",
         ),
         pytest.param(
             {"relu": "lucid"},

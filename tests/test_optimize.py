@@ -339,6 +339,21 @@ def test_input_is_the_picture_before_transforms_and_the_model_sees_the_one_after
     np.testing.assert_array_equal(of_both, [0, 1, 2])
 
 
+@dataclasses.dataclass(frozen=True)
+class AddStep:
+    def __call__(self, key, images):
+        return images
+
+    def at_step(self, step):
+        return lambda key, images: images + 10 * step
+
+
+@pytest.mark.parametrize("views", [1, 2])
+def test_a_transform_learns_the_number_of_the_step_however_the_loop_is_cut(views):
+    _, values = count(layer("seen"), [2, 3], transform=compose(AddStep()), views=views)
+    np.testing.assert_array_equal(values, 11 * np.arange(5))
+
+
 def far_below(images, relu):
     """Pre-activations that a rectifier turns off."""
     return {"on": relu(images - 100)}

@@ -32,6 +32,7 @@ TRANSFORMS = [
     transforms.LUCENT,
     transforms.TORCHLIGHT,
     transforms.MACO,
+    transforms.GHIASI,
     transforms.compose(transforms.Pad(4, "reflect"), transforms.Pad(2, "random"), transforms.CropOrPad((9, 8))),
     transforms.RandomFlip(0.25),
     transforms.GaussianBlur(Between(0.5, 2)),

@@ -15,6 +15,7 @@ from lightjax import ops, transforms
 from lightjax.transforms import (
     Between,
     CollapseAlpha,
+    ColorJitter,
     CropOrPad,
     GaussianBlur,
     Jitter,
@@ -26,6 +27,7 @@ from lightjax.transforms import (
     RandomRotate,
     RandomScale,
     SameForAll,
+    at_step,
     compose,
 )
 
@@ -46,6 +48,8 @@ DRAWN = {name: move for name, move in MOVES.items() if name != "pad"} | {
     "blur": GaussianBlur(Between(0.5, 1)),
     "random border": Pad(2, "random"),
     "noise": Noise(0.1, 0.2),
+    "flat noise": Noise(0.1, flat=True),
+    "colors": ColorJitter(),
 }
 SETS = {
     "LUCID": (224, 236),
@@ -54,6 +58,7 @@ SETS = {
     "LUCID_INVERSION": (224, 230),
     "LUCID_ATLAS": (224, 224),
     "MACO": (512, 224),
+    "GHIASI": (224, 224),
 }
 
 
@@ -511,6 +516,13 @@ def test_maco_has_the_numbers_of_xplique():
     assert perturb == Noise(normal=0.08, uniform=0.04)
 
 
+def test_ghiasi_has_the_numbers_of_their_code():
+    colors, noise, *shift = transforms.GHIASI.transforms
+    assert colors == ColorJitter(mean=1, std=1)
+    assert noise == Noise(normal=0.5, flat=True, until=400)
+    assert shift == [Pad(32, "wrap"), Jitter(64)]
+
+
 def test_two_jitters_of_the_default_shift_by_0_to_12_pixels():
     steps = transforms.DEFAULT.transforms
     moves = compose(*(step for step in steps if step in (Pad(12), Jitter(8), Jitter(4))))
@@ -542,6 +554,18 @@ def test_a_reflected_border_is_numpys_and_mirrors_opacity_too():
     widths = (0, 2, 6)
     for width, result in zip(widths, apply_each([Pad(n, "reflect") for n in widths], [images] * 3), strict=True):
         np.testing.assert_array_equal(result, np.pad(images, frame(width), mode="reflect"))
+
+
+def test_a_border_from_the_opposite_side_and_a_jitter_shift_pictures_round():
+    images = random_images(60, 5, 7, 4)
+    wide, shifted = apply_each([Pad(2, "wrap"), compose(Pad(2, "wrap"), Jitter(4))], [images] * 2)
+    np.testing.assert_array_equal(wide, np.pad(images, frame(2), mode="wrap"))
+    shifts = list(itertools.product(range(-2, 3), repeat=2))
+    found = set()
+    for image, result in zip(images, shifted, strict=True):
+        (own,) = [by for by in shifts if np.allclose(np.roll(image, by, (0, 1)), result, atol=1e-6)]
+        found.add(own)
+    assert {row for row, _ in found} == {column for _, column in found} == set(range(-2, 3))
 
 
 def test_a_random_border_has_one_gray_for_each_picture_and_draw():
@@ -676,8 +700,10 @@ def test_blur_keeps_a_constant():
 
 def test_noise_has_the_amounts_it_says_and_leaves_opacity_alone():
     images = random_images(4, 40, 50, 4)
-    results = apply_each([Noise(normal=0.2), Noise(uniform=0.3), Noise(normal=0.2, uniform=0.3)], [images] * 3)
-    normal, uniform, both = ((result - images)[..., :3] for result in results)
+    noises = [Noise(normal=0.2), Noise(uniform=0.3), Noise(normal=0.2, uniform=0.3), Noise(normal=0.2, flat=True)]
+    many = random_images(2000, 2, 2, 4)
+    results = apply_each(noises, [*[images] * 3, many])
+    normal, uniform, both = ((result - images)[..., :3] for result in results[:3])
     count = normal.size
     np.testing.assert_allclose([normal.mean(), uniform.mean()], 0, atol=5 * 0.2 / np.sqrt(count))
     np.testing.assert_allclose(normal.std(), 0.2, rtol=5 / np.sqrt(2 * count))
@@ -686,8 +712,53 @@ def test_noise_has_the_amounts_it_says_and_leaves_opacity_alone():
     np.testing.assert_allclose(uniform.std(), 0.3 / np.sqrt(3), rtol=0.02)
     np.testing.assert_allclose(both, normal + uniform, atol=1e-6)
     assert np.abs(np.corrcoef(normal.reshape(4, -1)) - np.eye(4)).max() < 5 / np.sqrt(count / 4)
-    for result in results:
+    flat = (results[3] - many)[..., :3].reshape(2000, 4, 3)
+    np.testing.assert_allclose(flat, np.repeat(flat[:, :1], 4, axis=1), atol=1e-6)
+    np.testing.assert_allclose(flat[:, 0].std(0), 0.2, rtol=5 / np.sqrt(2 * 2000))
+    assert np.abs(np.corrcoef(flat[:, 0].T) - np.eye(3)).max() < 5 / np.sqrt(2000)
+    for result, before in zip(results, [*[images] * 3, many], strict=True):
+        np.testing.assert_array_equal(result[..., 3], before[..., 3])
+
+
+def test_noise_falls_to_nothing_by_the_step_it_says_also_within_other_transforms():
+    images, constant = random_images(3, 4, 5, 3), Noise(0.2, 0.1)
+    falling = Noise(0.2, 0.1, until=8)
+    kinds = [constant, falling, compose(RandomFlip(0), falling), SameForAll(compose(falling, double))]
+
+    @jax.jit
+    @functools.partial(jax.vmap, in_axes=(0, None))
+    def at(step, images):
+        return [at_step(kind, step)(KEY, images) for kind in kinds]
+
+    steps = np.array([0, 2, 7, 8, 100])
+    always, alone, composed, same = at(steps, images)
+    first = apply_each(kinds, [images] * 4)
+    for results, whole, picture in zip((alone, composed, same), first[1:], (images, images, 2 * images), strict=True):
+        for result, part in zip(results, [1, 6 / 8, 1 / 8, 0, 0], strict=True):
+            np.testing.assert_allclose(result - picture, part * (whole - picture), atol=1e-6)
+        np.testing.assert_array_equal(results[3:], np.stack([picture, picture]))
+    np.testing.assert_allclose(always, np.stack([first[0]] * len(steps)), atol=1e-6)
+    np.testing.assert_allclose(first[0], first[1], atol=1e-6)
+
+
+def test_colors_get_a_shift_and_a_contrast_drawn_for_each_picture_and_color():
+    number = 2000
+    images = np.repeat(random_images(1, 3, 2, 4), number, axis=0)
+    both, shifted, stretched = apply_each([ColorJitter(0.7, 1.5), ColorJitter(2, 0), ColorJitter(0, 0.5)], [images] * 3)
+    for result, mean, std in ((both, 0.7, 1.5), (shifted, 2, 0), (stretched, 0, 0.5)):
         np.testing.assert_array_equal(result[..., 3], images[..., 3])
+        colors, before = (x[..., :3].reshape(number, 6, 3).astype(float) for x in (result, images))
+        spread = -np.log(colors.std(1) / before.std(1))
+        shift = before.mean(1) - colors.mean(1) * np.exp(spread)
+        np.testing.assert_allclose((before - shift[:, None]) / np.exp(spread[:, None]), colors, atol=1e-4)
+        for found, most in ((shift, mean), (spread, std)):
+            # Uniform: a mean of 0, and a standard deviation of the largest value / sqrt(3).
+            assert 0.99 * most - 1e-4 < np.abs(found).max() < most + 1e-4
+            np.testing.assert_allclose(found.mean(0), 0, atol=5 * most / np.sqrt(3 * number) + 1e-5)
+            np.testing.assert_allclose(found.std(0), most / np.sqrt(3), rtol=0.05, atol=1e-4)
+        if mean and std:
+            drawn = np.concatenate([shift, spread], axis=1)
+            assert np.abs(np.corrcoef(drawn.T) - np.eye(6)).max() < 5 / np.sqrt(number)
 
 
 # Gradients and opacity
@@ -789,6 +860,8 @@ NEW = [
     RandomScale(Between(0.5, 2)),
     GaussianBlur(Between(1, 2)),
     Noise(0.1, 0.2),
+    Noise(0.1, 0.2, flat=True, until=9),
+    ColorJitter(0.5, 0.25),
     NormalizeGradient([1, 2]),
     CollapseAlpha(),
     CollapseAlpha((0, 0.5, 1)),
@@ -821,12 +894,13 @@ def test_settings_are_stored_as_tuples_of_floats():
         (CollapseAlpha(1), {"color": (1.0, 1.0, 1.0), "sd": 0.5, "decay": 1.0}),
         (NormalizeGradient([1, -1]), {"scales": (1.0, -1.0)}),
         (Between(np.float32(1), 2), {"low": 1.0, "high": 2.0}),
-        (Noise(1), {"normal": 1.0, "uniform": 0.0}),
+        (Noise(1, until=np.int64(4)), {"normal": 1.0, "uniform": 0.0, "flat": False, "until": 4}),
+        (ColorJitter(np.float32(2)), {"mean": 2.0, "std": 1.0}),
     ):
         assert vars(transform) == fields
         for value in fields.values():
             for item in value if isinstance(value, tuple) else (value,):
-                assert type(item) in (int, float, Between)
+                assert type(item) in (int, float, bool, Between)
 
 
 def test_equal_settings_are_equal_and_hash_equal():
@@ -882,7 +956,7 @@ def refused(kind, message, *args, error=ValueError, **settings):
         refused(Pad, "value must be between 0 and 1, got 1.1", 1, 1.1),
         refused(Pad, "value must be finite, got nan", 1, np.nan),
         refused(Pad, "value must be a number, got None", 1, None, error=TypeError),
-        refused(Pad, "unknown border 'mirror'; known are 'reflect', 'random'", 2, "mirror"),
+        refused(Pad, "unknown border 'mirror'; known are 'reflect', 'wrap', 'random'", 2, "mirror"),
         refused(Pad, "unknown border 'reflekt'; did you mean 'reflect'?", 2, "reflekt"),
         refused(Jitter, "pixels must be at least 0, got -1", -1),
         refused(Jitter, "pixels must be a whole number, got True", True, error=TypeError),
@@ -913,6 +987,12 @@ def refused(kind, message, *args, error=ValueError, **settings):
         refused(Noise, "normal or uniform must be greater than 0, got 0 for both"),
         refused(Noise, "normal must be at least 0, got -0.1", -0.1),
         refused(Noise, "uniform must be finite, got inf", uniform=np.inf),
+        refused(Noise, "until must be at least 1, got 0", 1, until=0),
+        refused(Noise, "until must be a whole number, got 2.5", 1, until=2.5, error=TypeError),
+        refused(Noise, "flat must be True or False, got 1", 1, flat=1, error=TypeError),
+        refused(ColorJitter, "mean must be at least 0, got -1", -1),
+        refused(ColorJitter, "std must be finite, got nan", 1, np.nan),
+        refused(ColorJitter, "mean or std must be greater than 0, got 0 for both", 0, 0),
         refused(NormalizeGradient, "scales must contain at least one number, got []", []),
         refused(NormalizeGradient, "scales must be finite, got nan", [1, np.nan]),
         refused(NormalizeGradient, "scales must be a number, got Between(low=", Between(0, 1), error=TypeError),

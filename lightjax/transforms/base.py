@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from lightjax import _checks, ops
 
@@ -22,7 +23,11 @@ Size = int | Sequence[int] | np.ndarray
 
 
 class Transform(Protocol):
-    """A function of a key and images. It must be hashable, and the size of its result must not depend on the key."""
+    """A function of a key and images. It must be hashable, and the size of its result must not depend on the key.
+
+    One that changes in the course of a render also has a method `at_step(step)`, which returns the function for a step
+    (see `at_step`). Called by itself, it does what it does at step 0.
+    """
 
     def __call__(self, key: Array, images: Array) -> Array:
         """Transform `[N, H, W, C]`."""
@@ -106,6 +111,25 @@ def check_transform(given: Any) -> None:
     """
     if not callable(given):
         raise TypeError(f"a transform must be a function of a key and images, got {given!r:.200}")
+
+
+def at_step(transform: Transform, step: ArrayLike) -> Transform:
+    """What a transform does at a step: the function that its method `at_step` returns, or itself if it has none.
+
+    Args:
+      transform: Any transform. One that holds others has a method `at_step` that asks them.
+      step: Number of updates made before, from 0. It is traced in a render, so the function may hold traced values,
+        and need not be hashable.
+
+    Raises:
+      TypeError: If the method returns something else than a function.
+    """
+    method = getattr(transform, "at_step", None)
+    if method is None:
+        return transform
+    found = method(step)
+    check_transform(found)
+    return found
 
 
 def _without_arrays(given: Any) -> Any:
@@ -192,6 +216,10 @@ class Compose:
             else:
                 images = _resample_run(cast("list[Move]", steps), keys, images, gray)
         return images
+
+    def at_step(self, step: ArrayLike) -> "Compose":
+        """The same of what each transform does at a step."""
+        return Compose(tuple(at_step(transform, step) for transform in self.transforms))
 
 
 def compose(*transforms: Transform) -> Compose:

@@ -34,7 +34,8 @@ class Pad(Move):
     Args:
       pixels: Width of the border, at least 0.
       value: A gray in [0, 1]; "reflect" for the picture itself, mirrored at its outermost pixels (the default of
-        Lucid's `pad`); or "random" for a gray of its own for each picture, anew at each step (Lucid's "uniform").
+        Lucid's `pad`); "wrap" for its opposite side; or "random" for a gray of its own for each picture, anew at each
+        step (Lucid's "uniform").
 
     Raises:
       TypeError: If the width is not a whole number, or the value neither a number nor a string.
@@ -287,6 +288,10 @@ def _reflect(key: Array, image: Array, pixels: int) -> Array:
     return jnp.pad(image, ((pixels, pixels), (pixels, pixels), (0, 0)), "reflect")
 
 
+def _wrap(key: Array, image: Array, pixels: int) -> Array:
+    return jnp.pad(image, ((pixels, pixels), (pixels, pixels), (0, 0)), "wrap")
+
+
 def _frame_randomly(key: Array, image: Array, pixels: int) -> Array:
     """A border of one drawn gray, transparent if there is opacity."""
     border = ((pixels, pixels), (pixels, pixels), (0, 0))
@@ -295,4 +300,4 @@ def _frame_randomly(key: Array, image: Array, pixels: int) -> Array:
     return jnp.concatenate([colors, jnp.pad(image[..., number:], border)], axis=-1)
 
 
-_BORDERS = {"reflect": _reflect, "random": _frame_randomly}
+_BORDERS = {"reflect": _reflect, "wrap": _wrap, "random": _frame_randomly}

@@ -1,6 +1,7 @@
-"""Transforms that change pixels or gradients: blur, noise, the length of a gradient, and backgrounds for opacity."""
+"""Transforms that change pixels or gradients: blur, noise, colors, lengths of gradients, backgrounds for opacity."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 from typing import cast
@@ -9,11 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from lightjax import _checks, images, ops
 from lightjax.transforms.base import (
     Choices,
     Transform,
+    at_step,
     check_transform,
     choices,
     colors_in,
@@ -63,16 +66,25 @@ class Noise:
     Args:
       normal: Standard deviation of normally distributed noise, at least 0.
       uniform: Amplitude of uniformly distributed noise, which lies between -uniform and uniform; at least 0.
+      flat: Whether all pixels of a picture get the same noise, one number for each color.
+      until: The step at which there is no more noise, at least 1: both amounts fall linearly from step 0 to this one.
+        None for the same amounts at all steps.
 
     Raises:
-      TypeError: If one is not a number.
-      ValueError: If one is negative, or both are 0.
+      TypeError: If an amount is not a number, `flat` not True or False, or `until` not a whole number.
+      ValueError: If an amount is negative, both are 0, or `until` is less than 1.
     """
 
     normal: float = 0.0
     uniform: float = 0.0
+    _: dataclasses.KW_ONLY
+    flat: bool = False
+    until: int | None = None
 
     def __post_init__(self):
+        _checks.keep(self, flat=_checks.flag(self.flat, "flat"))
+        if self.until is not None:
+            _checks.keep(self, until=_checks.whole(self.until, "until", least=1))
         normal = _checks.number(self.normal, "normal", least=0)
         uniform = _checks.number(self.uniform, "uniform", least=0)
         if normal == uniform == 0:
@@ -80,18 +92,72 @@ class Noise:
         _checks.keep(self, normal=normal, uniform=uniform)
 
     def __call__(self, key: Array, images: Array) -> Array:
-        """Add noise to `[N, H, W, C]`."""
+        """Add noise to `[N, H, W, C]`, as at step 0."""
+        return self._add(1.0, key, images)
+
+    def at_step(self, step: ArrayLike) -> Transform:
+        """Noise in the amounts of a step."""
+        if self.until is None:
+            return self
+        return functools.partial(self._add, jnp.maximum(1 - jnp.asarray(step) / self.until, 0))
+
+    def _add(self, part: Array | float, key: Array, images: Array) -> Array:
+        """Add a part of the amounts."""
 
         def add(key: Array, image: Array) -> Array:
             for_normal, for_uniform = jax.random.split(key)
-            shape, dtype = (*image.shape[:2], number := colors_in(image)), image.dtype
+            height, width = (1, 1) if self.flat else image.shape[:2]
+            shape, dtype = (height, width, number := colors_in(image)), image.dtype
             if self.normal:
-                image = image.at[..., :number].add(self.normal * jax.random.normal(for_normal, shape, dtype))
+                amount = jnp.asarray(part * self.normal, dtype)
+                image = image.at[..., :number].add(amount * jax.random.normal(for_normal, shape, dtype))
             if self.uniform:
-                image = image.at[..., :number].add(self.uniform * jax.random.uniform(for_uniform, shape, dtype, -1, 1))
+                amount = jnp.asarray(part * self.uniform, dtype)
+                image = image.at[..., :number].add(amount * jax.random.uniform(for_uniform, shape, dtype, -1, 1))
             return image
 
         return each(add, key, images)
+
+
+@dataclasses.dataclass(frozen=True)
+class ColorJitter:
+    """Draw another mean and another standard deviation for each color of a picture; opacity stays as it is.
+
+    The result is `(images - shift) / exp(spread)`, where `shift` lies between -mean and mean, `spread` between -std and
+    std. All values are equally likely, and each color of each picture has its own. So the network sees colors far
+    outside of [0, 1].
+
+    Args:
+      mean: Largest shift, at least 0.
+      std: Largest logarithm of the factor, at least 0; with 1, contrast changes by up to 2.7 either way.
+
+    Raises:
+      TypeError: If one is not a number.
+      ValueError: If one is negative, or both are 0.
+
+    References:
+      Ghiasi et al., "What do Vision Transformers Learn? A Visual Exploration", 2022 (color shift); numbers as in its
+      code.
+    """
+
+    mean: float = 1.0
+    std: float = 1.0
+
+    def __post_init__(self):
+        mean, std = _checks.number(self.mean, "mean", least=0), _checks.number(self.std, "std", least=0)
+        if mean == std == 0:
+            raise ValueError("mean or std must be greater than 0, got 0 for both")
+        _checks.keep(self, mean=mean, std=std)
+
+    def __call__(self, key: Array, images: Array) -> Array:
+        """Transform `[N, H, W, C]`."""
+
+        def change(key: Array, image: Array) -> Array:
+            shift, spread = jax.random.uniform(key, (2, number := colors_in(image)), image.dtype, -1, 1)
+            colors = (image[..., :number] - self.mean * shift) / jnp.exp(self.std * spread)
+            return image.at[..., :number].set(colors)
+
+        return each(change, key, images)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,6 +257,10 @@ class SameForAll:
     def __call__(self, key: Array, images: Array) -> Array:
         """Transform `[N, H, W, C]`, each as the first of a batch."""
         return jax.vmap(lambda image: self.transform(key, image[None])[0])(images)
+
+    def at_step(self, step: ArrayLike) -> "SameForAll":
+        """The same of what the transform does at a step."""
+        return SameForAll(at_step(self.transform, step))
 
 
 def _smooth(image: Array, weights: Array, radius: int, axis: int) -> Array:

@@ -2,7 +2,7 @@
 
 from lightjax.transforms.base import Between, compose
 from lightjax.transforms.moves import Jitter, Pad, RandomCrop, RandomRotate, RandomScale
-from lightjax.transforms.pixels import Noise
+from lightjax.transforms.pixels import ColorJitter, Noise
 
 LUCID = compose(
     Pad(12),
@@ -53,6 +53,13 @@ LUCID_ATLAS = compose(
 
 MACO = compose(RandomCrop(224), Noise(normal=0.08, uniform=0.04))
 """Crops and noise of MACO at the size of the default network; numbers as in Xplique. Use many views of each step."""
+
+GHIASI = compose(ColorJitter(), Noise(normal=0.5, flat=True, until=400), Pad(32, "wrap"), Jitter(64))
+"""The set of Ghiasi et al. for vision transformers, with the numbers of their code; the size stays.
+
+Use 8 views of each step and 400 steps, as they do. Shifts go round the picture, by up to 32 pixels either way. See
+`docs/transformers.md` for the rest of the recipe.
+"""
 
 DEFAULT = LUCID
 """The default of `visualize`: the robust set of Lucid, as one resampling; 224 pixels become 236."""
