@@ -33,7 +33,7 @@ def capture(
     mean: ArrayLike | None = None,
     std: ArrayLike | None = None,
     fast: bool = True,
-    size: int | tuple[int, int] = 224,
+    size: int | tuple[int, int] | None = None,
 ) -> "Captured":
     """Make a model of a network that was not written for lightjax.
 
@@ -59,7 +59,7 @@ def capture(
       std: Divides the images after that.
       fast: Whether convolutions and max pools are computed by `ops.conv` and `ops.max_pool` where these apply. Their
         gradients are fast inside of loops, and they have reverse-mode derivatives only.
-      size: Pixels of the pictures for the table `layers`, if the network takes one size only.
+      size: Height and width of the pictures, in pixels, if the network takes one size only.
 
     Returns:
       A function from images `[N, H, W, 3]` in [0, 1] to named activations.
@@ -89,7 +89,7 @@ def capture(
         mean=None if mean is None else _per_channel(mean, "mean"),
         std=None if std is None else _per_channel(std, "std", above=0),
         fast=_checks.flag(fast, "fast"),
-        size=_checks.height_and_width(size),
+        size=None if size is None else _checks.height_and_width(size),
     )
 
 
@@ -107,7 +107,7 @@ class Captured:
       mean: Subtracted from the images, or None.
       std: Divides the images after that, or None.
       fast: Whether convolutions and max pools are lightjax's.
-      size: Height and width of the pictures of `layers`.
+      size: Height and width of the only pictures that the network takes; None if it takes any.
     """
 
     network: Any
@@ -118,7 +118,7 @@ class Captured:
     mean: tuple[float, ...] | None = dataclasses.field(metadata={"static": True})
     std: tuple[float, ...] | None = dataclasses.field(metadata={"static": True})
     fast: bool = dataclasses.field(metadata={"static": True})
-    size: tuple[int, int] = dataclasses.field(metadata={"static": True})
+    size: tuple[int, int] | None = dataclasses.field(metadata={"static": True})
 
     @property
     def source(self) -> str:
@@ -129,7 +129,9 @@ class Captured:
     @property
     def layers(self) -> tuple[Layer, ...]:
         """Name and channels of each activation, in the order of computation."""
-        program, _ = self._program(jax.eval_shape(self._view, jax.ShapeDtypeStruct((1, *self.size, 3), jnp.float32)))
+        program, _ = self._program(
+            jax.eval_shape(self._view, jax.ShapeDtypeStruct((1, *(self.size or (224, 224)), 3), jnp.float32))
+        )
         return tuple(Layer(name, shape.shape[-1], None, None) for name, shape in self._shapes(program, 1).items())
 
     def __repr__(self) -> str:
