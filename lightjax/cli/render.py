@@ -75,7 +75,7 @@ def render(
     settings: Any = {name: value for name, value in wanted.items() if value is not None}
     if transform is not None:
         settings["transform"] = lightjax.transforms.DEFAULT if transform else None
-    title = objective or written.get("objective", "picture")
+    title = objective or str(written.get("objective", "picture"))
     output = output or Path(re.sub(r"[^\w.]+", "_", title).strip("_")[:80] + ".png")
     file_format(output)
     check_output(output)

@@ -131,6 +131,16 @@ def check(objective: Objective, activations: Mapping[str, jax.ShapeDtypeStruct])
         raise ValueError(f"an objective must return one real number, but {objective!r:.200} returns {value!r:.200}")
 
 
+def layers_of(objective: Objective) -> set[str]:
+    """Names of all layers that the terms of an objective read; what functions read is not known."""
+    found, pending = set(), [objective]
+    while pending:
+        one = pending.pop()
+        found |= set(one.layers)
+        pending += [part for part in one.leaves if isinstance(part, Objective)]
+    return found
+
+
 def _depth(objective: Objective) -> int:
     """How deeply objectives are nested in this one, without recursion."""
     depth, level = 0, [objective]
@@ -237,7 +247,7 @@ def _value(term, activations: Activations):
 
 
 def _sum(a, b, sign: str):
-    """`a + b` or `a - b`. A sum of many terms is one objective and not a nest of them, which Python could not unfold."""
+    """`a + b` or `a - b`. A sum of many terms is one objective, not a nest of them that Python could not unfold."""
     pair = _combine(_added, a, b)
     if pair is NotImplemented:
         return pair

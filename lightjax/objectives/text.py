@@ -68,7 +68,7 @@ def read(text: str, functions: Mapping[str, Callable], layers: Iterable[str] = (
             f"cannot read the objective {text!r:.200}: it has {len(text)} characters, and the most are "
             f"{_MOST_CHARACTERS}; build this objective in Python"
         )
-    if left_out := [match[1] for match in _OMITTED.finditer(text) if match[1]]:
+    if left_out := omissions(text):
         raise ValueError(
             f"cannot read the objective {text!r:.200}: {left_out[0]:.200} stands for an array or a function that is "
             "not written out; build this objective in Python"
@@ -125,6 +125,11 @@ def _terms_of(node: ast.AST) -> list[ast.AST]:
 
 def _parts(node: ast.AST) -> list[ast.AST]:
     return [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr | ast.keyword)]
+
+
+def omissions(text: str) -> list[str]:
+    """The abbreviations in a string that stand for what is not written out, such as "<lambda>"."""
+    return [match[1] for match in _OMITTED.finditer(text) if match[1]]
 
 
 def _advice(text: str, layers: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from jax import Array
 from lightjax import _checks
 from lightjax.transforms.base import (
     GRAY,
+    MOST_PIXELS,
     Between,
     Choices,
     Move,
@@ -45,7 +46,9 @@ class Pad(Move):
     value: float | str = GRAY
 
     def __post_init__(self):
-        _checks.keep(self, pixels=_checks.whole(self.pixels, "pixels", least=0))
+        _checks.keep(
+            self, pixels=_checks.whole(_checks.whole(self.pixels, "pixels", least=0), "pixels", most=MOST_PIXELS)
+        )
         if isinstance(self.value, str):
             _checks.keep(self, value=str(_checks.one_of(self.value, _BORDERS, "border")))
         else:
@@ -92,7 +95,7 @@ class CropOrPad(Move):
     size: Size
 
     def __post_init__(self):
-        _checks.keep(self, size=_checks.height_and_width(self.size))
+        _checks.keep(self, size=_checks.height_and_width(self.size, most=MOST_PIXELS))
 
     def size_after(self, size: tuple[int, int]) -> tuple[int, int]:
         """The size of the setting."""
@@ -121,7 +124,9 @@ class Jitter(Move):
     pixels: int
 
     def __post_init__(self):
-        _checks.keep(self, pixels=_checks.whole(self.pixels, "pixels", least=0))
+        _checks.keep(
+            self, pixels=_checks.whole(_checks.whole(self.pixels, "pixels", least=0), "pixels", most=MOST_PIXELS)
+        )
 
     def size_after(self, size: tuple[int, int]) -> tuple[int, int]:
         """Smaller by the jitter."""
@@ -247,7 +252,7 @@ class RandomCrop(Move):
     def __post_init__(self):
         _checks.keep(
             self,
-            size=_checks.height_and_width(self.size, least=2),
+            size=_checks.height_and_width(self.size, least=2, most=MOST_PIXELS),
             sides=choices(self.sides, "sides", above=0, most=1),
             spread=_checks.number(self.spread, "spread", least=0),
         )
