@@ -29,7 +29,8 @@ from lightjax.transforms import Transform
 _USUAL_WORK = 1e11
 """Steps times bytes of activations of a picture with all defaults."""
 _MOST_WORK = 1000
-"""Most work that a file may ask for, in usual pictures, unless the number of steps is given again."""
+_MOST_STEPS = 1_000_000
+"""Most work, in usual pictures, and most steps that a file may ask for, unless the number of steps is given again."""
 
 
 _FASTEST = 1e6
@@ -253,7 +254,7 @@ class Recipe:
         given.setdefault("snapshots", [s for s in known["snapshots"] if s <= steps])
         recipe = cls.of(objective, **given)
         work = steps * recipe.views * memory.size_of(dict(recipe.shapes)) / _USUAL_WORK
-        if work > _MOST_WORK and "steps" not in changes:
+        if (work > _MOST_WORK or steps > _MOST_STEPS) and "steps" not in changes:
             raise ValueError(
                 f"{file} asks for {steps} steps with {recipe.views} views, about {work:.2g} times the work of a usual "
                 "picture; give steps= (--steps) to make them all the same"

@@ -58,7 +58,7 @@ def checked(settings: Any, file: str, names: Iterable[str]) -> Mapping[str, Any]
     snapshots = settings["snapshots"]
     right = {
         "objective": isinstance(settings["objective"], str | dict | None),
-        "model": isinstance(settings["model"], str),
+        "model": isinstance(settings["model"], str) and settings["model"].isprintable(),
         "start": isinstance(settings["start"], str | None),
         "snapshots": isinstance(snapshots, list | tuple) and all(type(n) is int for n in snapshots),
         "outcome": isinstance(outcome, Mapping) and all(type(n) is int for n in outcome.values()),

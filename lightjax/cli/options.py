@@ -21,6 +21,13 @@ CompilationCache = Annotated[
 ]
 
 
+def whole_number(text: str) -> int:
+    """The whole number that was typed: 2048, but not 1.0."""
+    if not re.fullmatch(r"[+-]?[0-9]{1,20}", text):
+        raise typer.BadParameter(f"{text!r:.200} is not a whole number")
+    return int(text)
+
+
 def keep_compilations(wanted: bool) -> None:
     """Keep compiled programs in the user's cache folder, unless another is set or it cannot be written."""
     import jax

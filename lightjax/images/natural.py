@@ -31,6 +31,7 @@ COLOR_CORRELATION = _COLOR / np.linalg.norm(_COLOR, axis=0).max()
 The name is Lucid's. The matrix is a square root of the covariance of colors, not a correlation.
 """
 
+_MOST_SUMS = 64
 MOST_CHANNELS = 1024
 """Most channels of a picture."""
 GRAY_LEVEL = 1 / 255
@@ -314,7 +315,10 @@ def check_start(image: Image, pictures: ArrayLike | str | os.PathLike, shape: Sh
 
 
 def _times(planes: Array, matrix: np.ndarray) -> Array:
-    """`matrix @ plane` at every pixel, `[..., planes]` to `[..., rows]`, as sums, which XLA fuses with what follows."""
+    """`matrix @ plane` at every pixel, `[..., planes]` to `[..., rows]`: as sums, which XLA fuses, if they are few."""
+    if matrix.size > _MOST_SUMS:
+        weights = jnp.asarray(matrix, planes.dtype)
+        return jnp.einsum("...p,rp->...r", planes, weights, precision=jax.lax.Precision.HIGHEST)
     planes = jnp.moveaxis(planes, -1, 0)
     rows = [sum(float(weight) * plane for weight, plane in zip(row, planes, strict=True)) for row in matrix]
     return jnp.stack(rows, axis=-1)
