@@ -28,6 +28,9 @@ app.command(epilog=networks.LAYERS_EPILOG)(networks.layers)
 app.command(epilog=networks.CONVERT_EPILOG)(networks.convert)
 app.command(epilog=statistics.EPILOG)(statistics.statistics)
 
+_LONGEST = 900
+"""Most characters of an error."""
+
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command and exit: with 0, with 2 after an error, with 130 after Ctrl-C."""
@@ -92,4 +95,5 @@ def _message(error: Exception) -> str | None:
         text = str(error)
     else:
         return None
-    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+    text = "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+    return text if len(text) < _LONGEST else f"{text[:_LONGEST]}..."

@@ -15,7 +15,7 @@ from lightjax.cli.options import (
     Relu,
     keep_compilations,
     size_of,
-    whole_number,
+    whole,
 )
 
 EPILOG = (
@@ -31,7 +31,7 @@ def gallery(
     layers: Annotated[list[str], typer.Argument(help="Names of layers.", metavar="LAYER...", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to fill.", show_default=False)],
     channels: Annotated[str | None, typer.Option(help="Channels of each: 0-63,97. [default: all]")] = None,
-    steps: Annotated[int, typer.Option(parser=whole_number, metavar="INTEGER", help="Number of updates.")] = 512,
+    steps: Annotated[int, whole("Number of updates.")] = 512,
     size: Annotated[str, typer.Option(help="Pixels: N or HEIGHTxWIDTH.")] = "224",
     positive: Annotated[
         bool, typer.Option("--positive/--no-positive", help="Render a picture that excites each channel.")
@@ -41,20 +41,16 @@ def gallery(
     ] = False,
     diverse: Annotated[
         int,
-        typer.Option(parser=whole_number, metavar="INTEGER", help="Different pictures of each channel, made together."),
+        whole("Different pictures of each channel, made together."),
     ] = 0,
-    seed: Annotated[int, typer.Option(parser=whole_number, metavar="INTEGER", help="Same seed, same pictures.")] = 0,
+    seed: Annotated[int, whole("Same seed, same pictures.")] = 0,
     model: Model = None,
     lr: LearningRate = None,
     relu: Relu = None,
     transform: Annotated[bool, typer.Option("--transform/--no-transform", help="Random transform per step.")] = True,
     chunk: Annotated[
         int | None,
-        typer.Option(
-            parser=whole_number,
-            metavar="INTEGER",
-            help="Pictures rendered together. [default: as many as fit; at most 8 on a CPU]",
-        ),
+        whole("Pictures rendered together. [default: as many as fit; at most 8 on a CPU]"),
     ] = None,
     examples: Annotated[
         Path | None, typer.Option(help="Folder of photographs: show those that excite a channel most.")

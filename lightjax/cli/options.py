@@ -3,7 +3,7 @@
 import os
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,6 +26,11 @@ def whole_number(text: str) -> int:
     if not re.fullmatch(r"[+-]?[0-9]{1,20}", text):
         raise typer.BadParameter(f"{text!r:.200} is not a whole number")
     return int(text)
+
+
+def whole(help: str) -> Any:
+    """An option that takes a whole number."""
+    return typer.Option(parser=whole_number, metavar="INTEGER", help=help)
 
 
 def keep_compilations(wanted: bool) -> None:

@@ -17,7 +17,7 @@ from lightjax.cli.options import (
     keep_compilations,
     numbers_of,
     size_of,
-    whole_number,
+    whole,
 )
 
 EPILOG = (
@@ -39,20 +39,16 @@ def render(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Picture to write. [default: named after the objective]")
     ] = None,
-    steps: Annotated[
-        int | None, typer.Option(parser=whole_number, metavar="INTEGER", help="Number of updates. [default: 2048]")
-    ] = None,
+    steps: Annotated[int | None, whole("Number of updates. [default: 2048]")] = None,
     size: Annotated[str | None, typer.Option(help="Pixels: N or HEIGHTxWIDTH. [default: 224]")] = None,
-    seed: Annotated[
-        int | None, typer.Option(parser=whole_number, metavar="INTEGER", help="Same seed, same picture. [default: 0]")
-    ] = None,
+    seed: Annotated[int | None, whole("Same seed, same picture. [default: 0]")] = None,
     model: Model = None,
     lr: LearningRate = None,
     snapshots: Annotated[str | None, typer.Option(help="Also save after these numbers of steps: 64,256.")] = None,
     start: Annotated[Path | None, typer.Option(help="Picture to start from, scaled and cropped to the size.")] = None,
     batch: Annotated[
         int | None,
-        typer.Option(parser=whole_number, metavar="INTEGER", help="Pictures optimized together. [default: 1]"),
+        whole("Pictures optimized together. [default: 1]"),
     ] = None,
     relu: Relu = None,
     transform: Annotated[

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lightjax.cli.options import check_output, whole_number
+from lightjax.cli.options import check_output, whole
 
 EPILOG = "Example:\n\n  lightjax statistics photographs -o photographs.safetensors"
 
@@ -15,9 +15,7 @@ def statistics(
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write (.safetensors).", show_default=False)],
     size: Annotated[
         int,
-        typer.Option(
-            parser=whole_number, metavar="INTEGER", help="Side of the square that each picture is cut to, in pixels."
-        ),
+        whole("Side of the square that each picture is cut to, in pixels."),
     ] = 128,
     credit: Annotated[str, typer.Option(help="Source and license of the pictures, stored in the file.")] = "",
 ) -> None:

@@ -47,8 +47,8 @@ def little_time(seconds: float) -> Iterator[None]:
 def mishandled(attempts: Iterable[Attempt], seconds: float = 2) -> tuple[int, list[str]]:
     """The number of attempts, and what went wrong with some of them.
 
-    An attempt goes wrong if it ends in an error of another kind than `KINDS`, in one of several lines, of more than 1,000
-    characters or with characters that a terminal obeys, if it takes too long, or if it takes gigabytes.
+    An attempt goes wrong if it ends in an error of another kind than `KINDS`, in one of several lines, of more than
+    1,000 characters or with characters that a terminal obeys, if it takes too long, or if it takes gigabytes.
     """
     number, wrong = 0, []
     with little_memory(), warnings.catch_warnings():
