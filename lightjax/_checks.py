@@ -108,20 +108,19 @@ def numbers(
     return array if floating else array.astype(float)
 
 
-def height_and_width(value: Any, what: str = "size", *, least: int = 1, most: int | None = None) -> tuple[int, int]:
+def height_and_width(value: Any, what: str = "size", *, least: int = 1) -> tuple[int, int]:
     """A size in pixels, one number for a square or (height, width), as a pair.
 
     Raises:
       TypeError: If a number is not whole.
-      ValueError: If a number is less than `least` or more than `most`, or the pair does not have two numbers.
+      ValueError: If a number is less than `least` or more than `LARGEST`, or the pair does not have two numbers.
     """
     value = value.tolist() if isinstance(value, np.ndarray | jax.Array) else value
     pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(pair) != 2:
         volumes = "; volumes are not supported" * (len(pair) == 3)
         raise ValueError(f"{what} must be one number of pixels or a pair (height, width), got {value!r:.200}{volumes}")
-    height, width = (count(one, what, least=least) for one in pair)
-    return (height, width) if most is None else (whole(height, what, most=most), whole(width, what, most=most))
+    return count(pair[0], what, least=least), count(pair[1], what, least=least)
 
 
 def flag(value: Any, what: str) -> bool:

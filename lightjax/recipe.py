@@ -104,7 +104,8 @@ class Recipe:
           **settings: Keywords of `visualize`; those that are left out have the same defaults.
 
         Raises:
-          ValueError, TypeError, IndexError: If a setting is wrong; raised before anything is compiled.
+          ValueError, TypeError, IndexError: If a setting is wrong, or the render needs more memory than there is;
+            raised before anything is compiled.
           WeightsError: If the network cannot be found or loaded.
         """
         unknown = [name for name in settings if name not in Settings.__annotations__]
@@ -203,7 +204,8 @@ class Recipe:
 
         Raises:
           ValueError: If the file has no settings, if a setting cannot be read back and is not given, if the weights
-            here differ from those of the file, or if a setting is wrong.
+            here differ from those of the file, if a setting is wrong, or if the file asks for more than 1,000 times
+            the work of a usual picture and `steps` is not given.
           TypeError, IndexError: If a setting is wrong.
           FileNotFoundError: If there is no such file.
           WeightsError: If the network cannot be found or loaded.

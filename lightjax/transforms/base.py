@@ -15,7 +15,7 @@ from jax import Array
 from lightjax import _checks, ops
 
 MOST_PIXELS = 10_000
-"""Widest border, and largest side that a transform makes."""
+"""Widest border, and largest number of rows and columns that are cropped away."""
 GRAY = 0.5
 """The gray beyond the edge if no `Pad` sets another one."""
 

@@ -95,7 +95,7 @@ class CropOrPad(Move):
     size: Size
 
     def __post_init__(self):
-        _checks.keep(self, size=_checks.height_and_width(self.size, most=MOST_PIXELS))
+        _checks.keep(self, size=_checks.height_and_width(self.size))
 
     def size_after(self, size: tuple[int, int]) -> tuple[int, int]:
         """The size of the setting."""
@@ -252,7 +252,7 @@ class RandomCrop(Move):
     def __post_init__(self):
         _checks.keep(
             self,
-            size=_checks.height_and_width(self.size, least=2, most=MOST_PIXELS),
+            size=_checks.height_and_width(self.size, least=2),
             sides=choices(self.sides, "sides", above=0, most=1),
             spread=_checks.number(self.spread, "spread", least=0),
         )
