@@ -33,8 +33,8 @@ _MOST_STEPS = 1_000_000
 """Most work, in usual pictures, and most steps that a file may ask for, unless the number of steps is given again."""
 
 
-_FASTEST = 1e6
-"""Largest learning rate: parameters are about 1, so that larger ones leave float32 soon."""
+_FASTEST = 3.4e38
+"""Largest learning rate: float32 has no larger numbers."""
 
 
 class SharedSettings(TypedDict, total=False):

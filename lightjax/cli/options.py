@@ -21,9 +21,9 @@ CompilationCache = Annotated[
 ]
 
 
-def whole_number(text: str) -> int:
-    """The whole number that was typed: 2048, but not 1.0."""
-    if not re.fullmatch(r"[+-]?[0-9]{1,20}", text):
+def whole_number(text: str | int) -> int:
+    """The whole number that was typed: 2048, but not 1.0. Typer also sends the default through here."""
+    if not re.fullmatch(r"[+-]?[0-9]{1,20}", str(text)):
         raise typer.BadParameter(f"{text!r:.200} is not a whole number")
     return int(text)
 
