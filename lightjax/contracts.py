@@ -79,8 +79,13 @@ def activation_shapes(model: Model, image: Image, transform: Transform | None, r
     return _shapes(model, image, transform, _checked(model, image, transform, relu))
 
 
-def check_size(model: Model, size: Sequence[int], layers: Iterable[str]) -> None:
+def check_size(model: Model, size: Sequence[int], layers: Iterable[str] | None = None) -> None:
     """Check that pictures are large enough for layers of a network that knows what they see (InceptionV1 does).
+
+    Args:
+      model: The network.
+      size: Height and width of the pictures.
+      layers: Names of layers; None for the first one.
 
     Raises:
       ValueError: If a side is smaller than the step from one position of a layer to the next, or than the 7 pixels
@@ -89,6 +94,7 @@ def check_size(model: Model, size: Sequence[int], layers: Iterable[str]) -> None
     table = getattr(model, "layers", ())
     if not (isinstance(table, tuple | list) and all(isinstance(row, architectures.Layer) for row in table)):
         return
+    layers = [row.name for row in table if (row.receptive_field or 0) > 1][:1] if layers is None else set(layers)
     coarsest = max((row.stride for row in table if row.stride), default=1)
     for row in table:
         least = max(row.stride or coarsest, min(row.receptive_field or coarsest, 7))

@@ -125,6 +125,8 @@ class Recipe:
             relu = "torchlight"
         image = chosen_image(settings.get("image"), settings.get("size"), model)
         memory.check_pictures(image)
+        if isinstance(image, images.NaturalImage):
+            check_size(model, (image.height, image.width))
         image, transform, shapes = fit(model, image, settings.get("transform", transforms.DEFAULT), relu)
         memory.check(image, shapes, views=views, snapshots=len(snapshots), steps=steps)
         goal = None if objective is None else objectives.as_objective(objective, shapes)
