@@ -18,6 +18,10 @@ _LISTED = 16
 """Most names that an error lists."""
 
 
+LARGEST = 2**31 - 1
+"""The largest count: of pixels, pictures, steps. JAX counts with 32 bits."""
+
+
 def whole(value: Any, what: str, *, least: int | None = None, most: int | None = None) -> int:
     """A whole number between two ends, both included.
 
@@ -30,6 +34,16 @@ def whole(value: Any, what: str, *, least: int | None = None, most: int | None =
     if (least is not None and value < least) or (most is not None and value > most):
         raise ValueError(f"{what} must be {_range(least, None, most)}, got {value}")
     return int(value)
+
+
+def count(value: Any, what: str, *, least: int = 1) -> int:
+    """A whole number from `least` to `LARGEST`.
+
+    Raises:
+      TypeError: If it is not a whole number.
+      ValueError: If it is out of range.
+    """
+    return whole(whole(value, what, least=least), what, most=LARGEST)
 
 
 def number(
@@ -45,6 +59,8 @@ def number(
         raise TypeError(f"{what} must be a number, got {value!r:.200}")
     try:
         real = float(value)
+    except OverflowError:
+        raise ValueError(f"{what} must be finite, got a whole number of {value.bit_length()} bits") from None
     except (TypeError, ValueError):
         raise TypeError(f"{what} must be a number, got {value!r:.200}") from None
     if not math.isfinite(real):
@@ -97,14 +113,14 @@ def height_and_width(value: Any, what: str = "size", *, least: int = 1) -> tuple
 
     Raises:
       TypeError: If a number is not whole.
-      ValueError: If a number is less than `least`, or the pair does not have two numbers.
+      ValueError: If a number is less than `least` or more than `LARGEST`, or the pair does not have two numbers.
     """
     value = value.tolist() if isinstance(value, np.ndarray | jax.Array) else value
     pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(pair) != 2:
         volumes = "; volumes are not supported" * (len(pair) == 3)
         raise ValueError(f"{what} must be one number of pixels or a pair (height, width), got {value!r:.200}{volumes}")
-    return whole(pair[0], what, least=least), whole(pair[1], what, least=least)
+    return count(pair[0], what, least=least), count(pair[1], what, least=least)
 
 
 def flag(value: Any, what: str) -> bool:

@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import flax.errors
@@ -14,6 +14,7 @@ from jax import Array
 from lightjax import _activations, ops, transforms
 from lightjax._structure import Model, partition
 from lightjax.images import Image, NaturalImage
+from lightjax.networks import architectures
 from lightjax.transforms import Compose, CropOrPad, Transform, at_step
 
 Shapes = Mapping[str, jax.ShapeDtypeStruct]
@@ -76,6 +77,32 @@ def activation_shapes(model: Model, image: Image, transform: Transform | None, r
       TypeError, ValueError: As `fit` does.
     """
     return _shapes(model, image, transform, _checked(model, image, transform, relu))
+
+
+def check_size(model: Model, size: Sequence[int], layers: Iterable[str] | None = None) -> None:
+    """Check that pictures are large enough for layers of a network that knows what they see (InceptionV1 does).
+
+    Args:
+      model: The network.
+      size: Height and width of the pictures.
+      layers: Names of layers; None for the first one.
+
+    Raises:
+      ValueError: If a side is smaller than the step from one position of a layer to the next, or than the 7 pixels
+        that the first layer sees.
+    """
+    table = getattr(model, "layers", ())
+    if not (isinstance(table, tuple | list) and all(isinstance(row, architectures.Layer) for row in table)):
+        return
+    layers = [row.name for row in table if (row.receptive_field or 0) > 1][:1] if layers is None else set(layers)
+    coarsest = max((row.stride for row in table if row.stride), default=1)
+    for row in table:
+        least = max(row.stride or coarsest, min(row.receptive_field or coarsest, 7))
+        if row.name in layers and min(size) < least:
+            raise ValueError(
+                f"a picture of {_pixels(size)} pixels shows nothing of {row.name}, which looks at {least} pixels or "
+                f"more at a time: use a size of at least {least}, better 64 or more"
+            )
 
 
 def _choices(model: Model, image: Image, transform: Transform | None) -> Iterator[tuple[Image, Transform | None]]:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 """Formats that pictures are saved in, by the ending of the file name: Pillow's names."""
 
 _KEY = "lightjax"
+_LONGEST = 1_000_000
+"""Most characters of the settings that a file may have."""
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -225,17 +228,30 @@ def read_settings(path: str | os.PathLike) -> dict:
     """Read the settings that `save` wrote into a PNG.
 
     Raises:
-      ValueError: If the file is not a picture, or has no settings.
+      ValueError: If the file is not a picture, or has no settings, or settings that are too long or too deep.
       OSError: If the file does not exist or cannot be opened.
     """
     try:
-        with Image.open(path) as picture:
-            picture.load()
-            text = getattr(picture, "text", {}).get(_KEY)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pictures with many pixels
+            with Image.open(path) as picture:
+                text = picture.info.get(_KEY)
+                if text is None:  # other programs may write it after the pixels
+                    picture.load()
+                    text = getattr(picture, "text", {}).get(_KEY)
     except Exception as error:  # Pillow raises many types for damaged files
         if isinstance(error, OSError) and error.errno is not None:  # the file is not there, or may not be read
             raise
         raise ValueError(f"{path} is not a readable picture") from error
-    if text is None:
+    if not isinstance(text, str):
         raise ValueError(f"{path} does not say how it was made: it is not a PNG that lightjax saved")
-    return json.loads(text)
+    if len(text) > _LONGEST:
+        raise ValueError(f"the settings in {path} have {len(text)} characters, and the most are {_LONGEST}")
+    try:
+        settings = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        reason = "they are nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise ValueError(f"the settings in {path} cannot be read: {reason}") from None
+    if not isinstance(settings, dict):
+        raise ValueError(f"the settings in {path} were not written by lightjax: they are {settings!r:.100}")
+    return settings

@@ -13,15 +13,28 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from lightjax import _checks, images, networks, objectives, transforms
+from lightjax import _checks, images, memory, networks, objectives, record, transforms
 from lightjax._structure import Model
-from lightjax.contracts import Shapes, accepts_relu, fit, own_size
+from lightjax.contracts import Shapes, accepts_relu, check_size, fit, own_size
 from lightjax.images import Image, Size
+from lightjax.networks import architectures
 from lightjax.objectives import Objective
+from lightjax.objectives.base import layers_of
+from lightjax.objectives.text import omissions
 from lightjax.optimize import Setup
 from lightjax.pictures import read_settings
 from lightjax.result import Result
 from lightjax.transforms import Transform
+
+_USUAL_WORK = 1e11
+"""Steps times bytes of activations of a picture with all defaults."""
+_MOST_WORK = 1000
+_MOST_STEPS = 1_000_000
+"""Most work, in usual pictures, and most steps that a file may ask for, unless the number of steps is given again."""
+
+
+_FASTEST = 3.4e38
+"""Largest learning rate: float32 has no larger numbers."""
 
 
 class SharedSettings(TypedDict, total=False):
@@ -91,7 +104,8 @@ class Recipe:
           **settings: Keywords of `visualize`; those that are left out have the same defaults.
 
         Raises:
-          ValueError, TypeError, IndexError: If a setting is wrong; raised before anything is compiled.
+          ValueError, TypeError, IndexError: If a setting is wrong, or the render needs more memory than there is;
+            raised before anything is compiled.
           WeightsError: If the network cannot be found or loaded.
         """
         unknown = [name for name in settings if name not in Settings.__annotations__]
@@ -100,7 +114,9 @@ class Recipe:
         _checks.devices()
         if not isinstance(objective, str | None):
             objective = objectives.as_objective(objective)  # a wrong type is known before the network is loaded
-        steps = _checks.whole(settings.get("steps", 2048), "steps", least=0)
+        steps = _checks.count(settings.get("steps", 2048), "steps", least=0)
+        views = _checks.count(settings.get("views", 1), "views")
+        snapshots = numbers_of_steps(settings.get("snapshots", ()), steps, "snapshots")
         model = settings.get("model")
         if model is None or isinstance(model, str | os.PathLike):
             model = networks.load_model(*() if model is None else (model,))
@@ -108,7 +124,11 @@ class Recipe:
         if relu is None and accepts_relu(model):
             relu = "torchlight"
         image = chosen_image(settings.get("image"), settings.get("size"), model)
+        memory.check_pictures(image)
+        if isinstance(image, images.NaturalImage):
+            check_size(model, (image.height, image.width))
         image, transform, shapes = fit(model, image, settings.get("transform", transforms.DEFAULT), relu)
+        memory.check(image, shapes, views=views, snapshots=len(snapshots), steps=steps)
         goal = None if objective is None else objectives.as_objective(objective, shapes)
         start = settings.get("start")
         recipe = cls(
@@ -119,9 +139,9 @@ class Recipe:
             transform=transform,
             optimizer=_optimizer(settings.get("optimizer", 0.05)),
             relu=relu,
-            views=_checks.whole(settings.get("views", 1), "views", least=1),
+            views=views,
             start=None if start is None else images.check_start(image, start, shapes["input"].shape),
-            snapshots=numbers_of_steps(settings.get("snapshots", ()), steps, "snapshots"),
+            snapshots=snapshots,
             seed=_checks.whole(settings.get("seed", 0), "seed", least=0, most=2**32 - 1),
             shapes=shapes,
         )
@@ -134,6 +154,7 @@ class Recipe:
     def check(self, objective: Objective) -> None:
         """Check an objective against the network; errors are those of `objectives.resolve` and `objectives.check`."""
         objectives.check(self.resolve(objective), self.shapes)
+        check_size(self.model, self.shapes["input"].shape[1:3], layers_of(objective))
 
     def resolve(self, objective: Objective) -> Objective:
         """An objective with the names of classes replaced by the indices of the network's logits."""
@@ -156,7 +177,7 @@ class Recipe:
         del settings["shapes"]
         return {
             "lightjax": importlib.metadata.version("lightjax"),
-            **{name: _to_json(value) for name, value in settings.items()},
+            **{name: record.to_json(value) for name, value in settings.items()},
             "start": None if self.start is None else hashlib.sha256(self.start.tobytes()).hexdigest()[:12],
             "model": getattr(self.model, "source", "") or getattr(self.model, "__name__", type(self.model).__name__),
             "size": list(self.shapes["input"].shape[1:3]),
@@ -185,7 +206,8 @@ class Recipe:
 
         Raises:
           ValueError: If the file has no settings, if a setting cannot be read back and is not given, if the weights
-            here differ from those of the file, or if a setting is wrong.
+            here differ from those of the file, if a setting is wrong, or if the file asks for more than 1,000 times
+            the work of a usual picture and `steps` is not given.
           TypeError, IndexError: If a setting is wrong.
           FileNotFoundError: If there is no such file.
           WeightsError: If the network cannot be found or loaded.
@@ -194,9 +216,7 @@ class Recipe:
         settings = source.record if isinstance(source, Result) else source
         if not isinstance(settings, Mapping):
             settings = read_settings(settings)
-        missing = [name for name in ("objective", *Settings.__annotations__) if name not in settings]
-        if missing:
-            raise ValueError(f"{file} was made by another version of lightjax: its settings lack {missing[0]!r}")
+        settings = record.checked(settings, file, ("objective", *Settings.__annotations__))
         known = {name: settings[name] for name in Settings.__annotations__ if name != "size"} | {
             "steps": next(iter(settings.get("outcome", {}).values()), settings["steps"]),
         }
@@ -206,19 +226,18 @@ class Recipe:
         for name in known:
             if name not in (*given, "model", "start", "snapshots"):
                 try:
-                    given[name] = _from_json(known[name])
-                except (ValueError, TypeError):
-                    written = known[name]
-                    foreign[name] = written.get("python", written) if isinstance(written, dict) else written
+                    given[name] = record.read(name, known[name], file)
+                except record.Foreign:
+                    foreign[name] = known[name].get("python", known[name])
         if objective is None:
-            try:
-                objective = objectives.parse(settings["objective"])
-            except ValueError:
-                foreign["objective"] = settings["objective"]
-        if "model" not in given and "@" not in known["model"]:
+            objective = settings["objective"]
+            if not isinstance(objective, str) or omissions(objective):
+                foreign["objective"] = objective
+        network = known["model"].partition("@")[0]
+        if "model" not in given and ("@" not in known["model"] or network not in architectures.ARCHITECTURES):
             foreign["model"] = known["model"]
         if foreign:
-            told = ", ".join(f"{name}={text}" for name, text in foreign.items())
+            told = ", ".join(f"{name}={text!s:.200}" for name, text in foreign.items())
             wanted = ", ".join(f"{name}=..." for name in foreign)
             raise ValueError(
                 f"{file} was made from Python with {told}, which a file cannot hold; give {wanted} in Python"
@@ -226,63 +245,25 @@ class Recipe:
         if known["start"] is not None and "start" not in given:
             raise ValueError(f"{file} was made from another picture; give it again as start")
         if "model" not in given:
-            given["model"] = networks.load_model(known["model"].partition("@")[0])
+            given["model"] = networks.load_model(network)
             if given["model"].source != known["model"]:
-                name, source_here = known["model"].partition("@")[0], given["model"].source
-                raise ValueError(f"{file} was made with {known['model']}, but here {name} is {source_here}")
+                here = given["model"].source
+                raise ValueError(f"{file} was made with {known['model']:.200}, but here {network} is {here}")
         if size is not None:
             height, width = _checks.height_and_width(size)
             given["image"] = dataclasses.replace(given["image"], height=height, width=width)
         if batch is not None:
-            given["image"] = dataclasses.replace(given["image"], batch=_checks.whole(batch, "batch", least=1))
-        given.setdefault("snapshots", [s for s in known["snapshots"] if s <= given["steps"]])
-        return cls.of(objective, **given)
-
-
-def _to_json(value: Any) -> Any:
-    """A setting as plain JSON; {"python": text} if it holds something that JSON cannot."""
-    try:
-        return _plain(value)
-    except TypeError:
-        return {"python": repr(value)}
-
-
-def _plain(value: Any) -> Any:
-    match value:
-        case None | bool() | int() | float() | str():
-            return value
-        case list() | tuple() if not hasattr(value, "_fields"):
-            return [_plain(item) for item in value]
-        case Objective():
-            return repr(value)
-        case _ if _kind(type(value).__name__) is type(value):
-            fields = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-            return {"kind": type(value).__name__, **fields}
-    raise TypeError(f"{value!r} is not plain")
-
-
-def _from_json(value: Any) -> Any:
-    """The inverse of `_to_json` for images and transforms; lists become tuples."""
-    match value:
-        case {"kind": str(name), **fields}:
-            kind = _kind(name)
-            if kind is None:
-                raise ValueError(f"unknown kind {name!r}")
-            return kind(**{key: _from_json(field) for key, field in fields.items()})
-        case list():
-            return tuple(_from_json(item) for item in value)
-        case dict():
-            raise ValueError("written by another program, or from a Python object that JSON cannot hold")
-    return value
-
-
-def _kind(name: str) -> type | None:
-    """The image, basis or transform of the library that has a name."""
-    for package in (images, transforms):
-        kind = getattr(package, name, None)
-        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-            return kind
-    return None
+            given["image"] = dataclasses.replace(given["image"], batch=_checks.count(batch, "batch"))
+        steps = _checks.count(given["steps"], "steps", least=0)
+        given.setdefault("snapshots", [s for s in known["snapshots"] if s <= steps])
+        recipe = cls.of(objective, **given)
+        work = steps * recipe.views * memory.size_of(dict(recipe.shapes)) / _USUAL_WORK
+        if (work > _MOST_WORK or steps > _MOST_STEPS) and "steps" not in changes:
+            raise ValueError(
+                f"{file} asks for {steps} steps with {recipe.views} views, about {work:.2g} times the work of a usual "
+                "picture; give steps= (--steps) to make them all the same"
+            )
+        return recipe
 
 
 @functools.lru_cache(maxsize=32)
@@ -308,7 +289,7 @@ def _optimizer(given: Any) -> optax.GradientTransformation | float:
     if callable(given) or given is None:
         advice = "; put a schedule into an optimizer, as in optax.adam(schedule)" if callable(given) else ""
         raise TypeError(f"optimizer must be an optax optimizer or a learning rate for Adam, got {given!r:.200}{advice}")
-    return _checks.number(given, "the learning rate", above=0)
+    return _checks.number(_checks.number(given, "the learning rate", above=0), "the learning rate", most=_FASTEST)
 
 
 def numbers_of_steps(given: Any, steps: int, what: str) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ LONGEST = 350
 
 GROUND = {"_activations", "_checks", "_files", "_structure", "labels", "pictures"}
 NOUNS = {"networks", "objectives", "images", "transforms"}
-RENDERING = {"contracts", "optimize", "result", "recipe", "progress", "batching"}
+RENDERING = {"contracts", "memory", "record", "optimize", "result", "recipe", "progress", "batching"}
 
 ALLOWED: dict[str, set[str]] = {
     # The ground.
@@ -32,9 +32,11 @@ ALLOWED: dict[str, set[str]] = {
     "transforms/pixels": GROUND | {"ops", "images"},
     # From a recipe to pictures.
     "contracts": GROUND | NOUNS | {"ops"},
+    "memory": GROUND | NOUNS,
+    "record": GROUND | NOUNS,
     "optimize": GROUND | NOUNS | {"ops"},
     "result": {"pictures"},
-    "recipe": GROUND | NOUNS | {"contracts", "optimize", "result"},
+    "recipe": GROUND | NOUNS | {"contracts", "memory", "optimize", "record", "result"},
     "progress": {"_files", "optimize"},
     "batching": GROUND | NOUNS | {"optimize", "result", "recipe", "progress"},
     "render": GROUND | NOUNS | RENDERING,

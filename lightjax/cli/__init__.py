@@ -6,6 +6,7 @@ Typer reads the arguments. Errors are one line on standard error and exit code 2
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -27,17 +28,25 @@ app.command(epilog=networks.LAYERS_EPILOG)(networks.layers)
 app.command(epilog=networks.CONVERT_EPILOG)(networks.convert)
 app.command(epilog=statistics.EPILOG)(statistics.statistics)
 
+_LONGEST = 900
+"""Most characters of an error."""
+
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command and exit: with 0, with 2 after an error, with 130 after Ctrl-C."""
     command = typer.main.get_command(app)
     _prepare_streams()
+    notes: list[str] = []
     try:
-        code = command.main(
-            list(sys.argv[1:] if arguments is None else arguments) or ["--help"],
-            prog_name="lightjax",
-            standalone_mode=False,
-        )
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: notes.append(" ".join(str(message).split()))
+            code = command.main(
+                list(sys.argv[1:] if arguments is None else arguments) or ["--help"],
+                prog_name="lightjax",
+                standalone_mode=False,
+            )
+        for note in notes:  # an error is one line, without the warnings before it
+            print(f"lightjax: note: {note}", file=sys.stderr)
     except (KeyboardInterrupt, typer.Abort):
         print("lightjax: interrupted", file=sys.stderr)
         code = 130
@@ -75,9 +84,16 @@ def _message(error: Exception) -> str | None:
     """The message of an error that the user can correct; None for an error of lightjax itself."""
     from lightjax import WeightsError
 
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    if hasattr(error, "format_message"):  # Typer's own
-        return " ".join(error.format_message().split())  # type: ignore[attr-defined]
     known = (ValueError, TypeError, IndexError, ImportError, OSError, ArithmeticError, WeightsError)
-    return " ".join(str(error).split()) if isinstance(error, known) else None
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+        text = "there is not enough memory for this: use a smaller size or batch"
+    elif isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    elif hasattr(error, "format_message"):  # Typer's own
+        text = error.format_message()  # type: ignore[attr-defined]
+    elif isinstance(error, known):
+        text = str(error)
+    else:
+        return None
+    text = "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+    return text if len(text) < _LONGEST else f"{text[:_LONGEST]}..."

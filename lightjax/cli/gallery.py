@@ -7,7 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from lightjax.cli.options import CompilationCache, LearningRate, Model, Quiet, Relu, keep_compilations, size_of
+from lightjax.cli.options import (
+    CompilationCache,
+    LearningRate,
+    Model,
+    Quiet,
+    Relu,
+    keep_compilations,
+    size_of,
+    whole,
+)
 
 EPILOG = (
     "Examples:\n\n"
@@ -22,7 +31,7 @@ def gallery(
     layers: Annotated[list[str], typer.Argument(help="Names of layers.", metavar="LAYER...", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to fill.", show_default=False)],
     channels: Annotated[str | None, typer.Option(help="Channels of each: 0-63,97. [default: all]")] = None,
-    steps: Annotated[int, typer.Option(help="Number of updates.")] = 512,
+    steps: Annotated[int, whole("Number of updates.")] = 512,
     size: Annotated[str, typer.Option(help="Pixels: N or HEIGHTxWIDTH.")] = "224",
     positive: Annotated[
         bool, typer.Option("--positive/--no-positive", help="Render a picture that excites each channel.")
@@ -30,14 +39,18 @@ def gallery(
     negative: Annotated[
         bool, typer.Option("--negative/--no-negative", help="Render a picture that inhibits each channel.")
     ] = False,
-    diverse: Annotated[int, typer.Option(help="Different pictures of each channel, made together.")] = 0,
-    seed: Annotated[int, typer.Option(help="Same seed, same pictures.")] = 0,
+    diverse: Annotated[
+        int,
+        whole("Different pictures of each channel, made together."),
+    ] = 0,
+    seed: Annotated[int, whole("Same seed, same pictures.")] = 0,
     model: Model = None,
     lr: LearningRate = None,
     relu: Relu = None,
     transform: Annotated[bool, typer.Option("--transform/--no-transform", help="Random transform per step.")] = True,
     chunk: Annotated[
-        int | None, typer.Option(help="Pictures rendered together. [default: as many as fit; at most 8 on a CPU]")
+        int | None,
+        whole("Pictures rendered together. [default: as many as fit; at most 8 on a CPU]"),
     ] = None,
     examples: Annotated[
         Path | None, typer.Option(help="Folder of photographs: show those that excite a channel most.")

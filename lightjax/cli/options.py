@@ -3,7 +3,7 @@
 import os
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,6 +19,18 @@ Relu = Annotated[
 CompilationCache = Annotated[
     bool, typer.Option("--compilation-cache/--no-compilation-cache", help="Keep compiled programs for the next time.")
 ]
+
+
+def whole_number(text: str | int) -> int:
+    """The whole number that was typed: 2048, but not 1.0. Typer also sends the default through here."""
+    if not re.fullmatch(r"[+-]?[0-9]{1,20}", str(text)):
+        raise typer.BadParameter(f"{text!r:.200} is not a whole number")
+    return int(text)
+
+
+def whole(help: str) -> Any:
+    """An option that takes a whole number."""
+    return typer.Option(parser=whole_number, metavar="INTEGER", help=help)
 
 
 def keep_compilations(wanted: bool) -> None:
@@ -51,16 +63,16 @@ def check_output(file: Path) -> None:
 
 def size_of(text: str) -> tuple[int, int]:
     """Height and width of "224" or "160x320"."""
-    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
+    match = re.fullmatch(r"([0-9]{1,20})(?:x([0-9]{1,20}))?", text)
     if not match:
-        raise ValueError(f"--size must be N or HEIGHTxWIDTH, such as 224 or 160x320, got {text!r}")
+        raise ValueError(f"--size must be N or HEIGHTxWIDTH, such as 224 or 160x320, got {text!r:.200}")
     return int(match[1]), int(match[2] or match[1])
 
 
 def numbers_of(text: str, option: str) -> list[int]:
     """The numbers of "64,256"."""
-    if not re.fullmatch(r"\d+(,\d+)*", text):
-        raise ValueError(f"{option} must be numbers with commas between them, such as 64,256, got {text!r}")
+    if not re.fullmatch(r"[0-9]{1,20}(,[0-9]{1,20})*", text):
+        raise ValueError(f"{option} must be numbers with commas between them, such as 64,256, got {text!r:.200}")
     return [int(n) for n in text.split(",")]
 
 

@@ -17,6 +17,7 @@ from lightjax.cli.options import (
     keep_compilations,
     numbers_of,
     size_of,
+    whole,
 )
 
 EPILOG = (
@@ -38,14 +39,17 @@ def render(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Picture to write. [default: named after the objective]")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Number of updates. [default: 2048]")] = None,
+    steps: Annotated[int | None, whole("Number of updates. [default: 2048]")] = None,
     size: Annotated[str | None, typer.Option(help="Pixels: N or HEIGHTxWIDTH. [default: 224]")] = None,
-    seed: Annotated[int | None, typer.Option(help="Same seed, same picture. [default: 0]")] = None,
+    seed: Annotated[int | None, whole("Same seed, same picture. [default: 0]")] = None,
     model: Model = None,
     lr: LearningRate = None,
     snapshots: Annotated[str | None, typer.Option(help="Also save after these numbers of steps: 64,256.")] = None,
     start: Annotated[Path | None, typer.Option(help="Picture to start from, scaled and cropped to the size.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Pictures optimized together. [default: 1]")] = None,
+    batch: Annotated[
+        int | None,
+        whole("Pictures optimized together. [default: 1]"),
+    ] = None,
     relu: Relu = None,
     transform: Annotated[
         bool | None, typer.Option("--transform/--no-transform", help="Random transform per step. [default: yes]")
@@ -75,7 +79,7 @@ def render(
     settings: Any = {name: value for name, value in wanted.items() if value is not None}
     if transform is not None:
         settings["transform"] = lightjax.transforms.DEFAULT if transform else None
-    title = objective or written.get("objective", "picture")
+    title = objective or str(written.get("objective", "picture"))
     output = output or Path(re.sub(r"[^\w.]+", "_", title).strip("_")[:80] + ".png")
     file_format(output)
     check_output(output)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lightjax.cli.options import check_output
+from lightjax.cli.options import check_output, whole
 
 EPILOG = "Example:\n\n  lightjax statistics photographs -o photographs.safetensors"
 
@@ -13,7 +13,10 @@ EPILOG = "Example:\n\n  lightjax statistics photographs -o photographs.safetenso
 def statistics(
     folder: Annotated[Path, typer.Argument(help="Folder of pictures, with folders in it.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write (.safetensors).", show_default=False)],
-    size: Annotated[int, typer.Option(help="Side of the square that each picture is cut to, in pixels.")] = 128,
+    size: Annotated[
+        int,
+        whole("Side of the square that each picture is cut to, in pixels."),
+    ] = 128,
     credit: Annotated[str, typer.Option(help="Source and license of the pictures, stored in the file.")] = "",
 ) -> None:
     """Measure the colors and the spectrum of a folder of pictures, for MACO images and for colors."""

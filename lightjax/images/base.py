@@ -1,5 +1,6 @@
 """What an image parameterization and a basis are, and how random parameters are drawn."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -7,10 +8,17 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from lightjax import _checks
+
 Size = int | tuple[int, int]
 """Pixels: one number for a square, or (height, width)."""
 
 Shape = tuple[int, int, int, int]
+
+LARGEST_SD = 1e6
+"""Largest standard deviation of parameters: float32 has room for it."""
+LARGEST_DECAY = 8.0
+"""Largest power of the frequency: float32 has room for it."""
 
 
 class Image(Protocol):
@@ -43,6 +51,27 @@ class Basis(Protocol):
     def decode(self, params: Any, shape: Shape) -> Array:
         """The planes, `[N, H, W, C]`."""
         ...
+
+
+def check_basis(basis: Any) -> None:
+    """Check that a basis is one. Placeholders of JAX, which it puts in the place of a basis for a moment, are let by.
+
+    Raises:
+      TypeError: If it lacks the functions of a basis.
+    """
+    known = callable(getattr(basis, "init", None)) and callable(getattr(basis, "decode", None))
+    plain = basis is None or isinstance(basis, str | bytes | bool | int | float | tuple | list | dict | type)
+    if (plain or dataclasses.is_dataclass(basis)) and (not known or isinstance(basis, type)):
+        raise TypeError(f"basis must have functions init and decode, such as Fourier() has, got {basis!r:.200}")
+
+
+def check_sd(value: Any, what: str, **limits: float) -> float:
+    """A standard deviation, which float32 has room for.
+
+    Raises:
+      TypeError, ValueError: As `_checks.number` does.
+    """
+    return _checks.number(_checks.number(value, what, **limits), what, most=LARGEST_SD)
 
 
 def inverse(thing: Image | Basis) -> Callable[[Array], Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 
 from lightjax import _checks
-from lightjax.images.base import Basis, Shape, inverse, normal
+from lightjax.images.base import LARGEST_DECAY, Basis, Shape, check_basis, check_sd, inverse, normal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Pixels:
 
     def __post_init__(self):
         """Check the settings."""
-        _checks.keep(self, sd=_checks.number(self.sd, "sd", above=0))
+        _checks.keep(self, sd=check_sd(self.sd, "sd", above=0))
 
     def init(self, key: Array, shape: Shape) -> Array:
         """Draw pixels."""
@@ -67,7 +67,9 @@ class Fourier:
 
     def __post_init__(self):
         """Check the settings."""
-        _checks.keep(self, sd=_checks.number(self.sd, "sd", above=0), decay=_checks.number(self.decay, "decay"))
+        sd = check_sd(self.sd, "sd", above=0)
+        decay = _checks.number(self.decay, "decay", least=-LARGEST_DECAY, most=LARGEST_DECAY)
+        _checks.keep(self, sd=sd, decay=decay)
 
     def init(self, key: Array, shape: Shape) -> Array:
         """Draw parameters."""
@@ -117,8 +119,8 @@ class Laplacian:
 
     def __post_init__(self):
         """Check the settings."""
-        levels = _checks.whole(self.levels, "levels", least=1)
-        _checks.keep(self, sd=_checks.number(self.sd, "sd", above=0), levels=levels)
+        levels = _checks.whole(_checks.whole(self.levels, "levels", least=1), "levels", most=_MOST_LEVELS)
+        _checks.keep(self, sd=check_sd(self.sd, "sd", above=0), levels=levels)
 
     def init(self, key: Array, shape: Shape) -> list[Array]:
         """Draw the pixels of every level."""
@@ -135,6 +137,9 @@ class Laplacian:
         return [planes, *map(jnp.zeros, coarse)]
 
 
+_MOST_LEVELS = 32
+"""Largest number of levels: that many halvings leave one pixel of any picture."""
+_MOST_PARTS = 64
 LUCID_PARTS = ((1, 2), (1, 4), (1, 8), (2, 8), (1, 16), (2, 16))
 """The shared components of Lucid's notebook on aligned interpolation."""
 
@@ -168,12 +173,17 @@ class Shared:
 
     def __post_init__(self):
         """Check the settings. The basis may be a placeholder of JAX here."""
+        check_basis(self.basis)
+        if not isinstance(self.parts, tuple | list) or len(self.parts) > _MOST_PARTS:
+            raise ValueError(
+                f"parts must be a list of pairs (pictures, divisor), at most {_MOST_PARTS}, got {self.parts!r:.200}"
+            )
         pairs = [tuple(part) if isinstance(part, tuple | list) else (part,) for part in self.parts]
         if not pairs or any(len(pair) != 2 for pair in pairs):
             raise ValueError(f"parts must be at least one pair (pictures, divisor), got {self.parts!r:.200}")
         what = ("the number of pictures of a part", "the divisor of a part")
         parts = tuple(tuple(_checks.whole(n, name, least=1) for n, name in zip(p, what, strict=True)) for p in pairs)
-        _checks.keep(self, parts=parts, sd=_checks.number(self.sd, "sd", above=0))
+        _checks.keep(self, parts=parts, sd=check_sd(self.sd, "sd", above=0))
 
     @property
     def color(self) -> Any:

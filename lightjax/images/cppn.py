@@ -10,7 +10,10 @@ import numpy as np
 from jax import Array
 
 from lightjax import _checks
-from lightjax.images.base import Shape
+from lightjax.images.base import Shape, check_sd
+
+_MOST_LAYERS = 256
+_MOST_UNITS = 65_536
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,11 +54,11 @@ class Cppn:
         """Check the settings."""
         _checks.keep(
             self,
-            layers=_checks.whole(self.layers, "layers", least=1),
-            channels=_checks.whole(self.channels, "channels", least=1),
+            layers=_checks.whole(_checks.count(self.layers, "layers"), "layers", most=_MOST_LAYERS),
+            channels=_checks.whole(_checks.count(self.channels, "channels"), "channels", most=_MOST_UNITS),
             activation=_checks.one_of(self.activation, CPPN_ACTIVATIONS, "activation"),
             normalize=_checks.flag(self.normalize, "normalize"),
-            bias_sd=_checks.number(self.bias_sd, "bias_sd", least=0),
+            bias_sd=check_sd(self.bias_sd, "bias_sd", least=0),
         )
 
     color = "rgb"

@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 
 from lightjax import _checks, ops
 from lightjax.images import statistics
-from lightjax.images.base import Basis, Image, Shape, Size, inverse
+from lightjax.images.base import Basis, Image, Shape, Size, check_basis, inverse
 from lightjax.images.bases import Fourier
 from lightjax.images.statistics import Matrix
 from lightjax.pictures import load_picture
@@ -31,6 +31,9 @@ COLOR_CORRELATION = _COLOR / np.linalg.norm(_COLOR, axis=0).max()
 The name is Lucid's. The matrix is a square root of the covariance of colors, not a correlation.
 """
 
+_MOST_SUMS = 64
+MOST_CHANNELS = 1024
+"""Most channels of a picture."""
 GRAY_LEVEL = 1 / 255
 """The step between neighboring values of a picture in a file."""
 
@@ -66,7 +69,9 @@ class NaturalImage:
 
     def __post_init__(self):
         """Check the settings. The basis may be a placeholder of JAX here."""
+        check_basis(self.basis)
         channels = _checks.whole(self.channels, "channels", least=1)
+        _checks.whole(channels, "channels", most=MOST_CHANNELS)
         if channels == 4:
             raise ValueError(
                 "channels must not be 4, which stands for colors and opacity: use channels=5 and a model that looks at "
@@ -76,9 +81,9 @@ class NaturalImage:
             raise ValueError(f"alpha must be False for an image of {channels} channels, not red, green and blue")
         _checks.keep(
             self,
-            height=_checks.whole(self.height, "height", least=1),
-            width=_checks.whole(self.width, "width", least=1),
-            batch=_checks.whole(self.batch, "batch", least=1),
+            height=_checks.count(self.height, "height"),
+            width=_checks.count(self.width, "width"),
+            batch=_checks.count(self.batch, "batch"),
             color=_checked_color(self.color, channels),
             squash=_checks.one_of(self.squash, SQUASHES, "squash"),
             alpha=_checks.flag(self.alpha, "alpha"),
@@ -310,7 +315,10 @@ def check_start(image: Image, pictures: ArrayLike | str | os.PathLike, shape: Sh
 
 
 def _times(planes: Array, matrix: np.ndarray) -> Array:
-    """`matrix @ plane` at every pixel, `[..., planes]` to `[..., rows]`, as sums, which XLA fuses with what follows."""
+    """`matrix @ plane` at every pixel, `[..., planes]` to `[..., rows]`: as sums, which XLA fuses, if they are few."""
+    if matrix.size > _MOST_SUMS:
+        weights = jnp.asarray(matrix, planes.dtype)
+        return jnp.einsum("...p,rp->...r", planes, weights, precision=jax.lax.Precision.HIGHEST)
     planes = jnp.moveaxis(planes, -1, 0)
     rows = [sum(float(weight) * plane for weight, plane in zip(row, planes, strict=True)) for row in matrix]
     return jnp.stack(rows, axis=-1)

@@ -41,6 +41,14 @@ class Statistics:
     color: Matrix
     spectrum: Array | np.ndarray
 
+    def __post_init__(self):
+        """Check the settings. The spectrum may be a placeholder of JAX here."""
+        if self.spectrum is None or isinstance(self.spectrum, str | bool | int | float | tuple | list | dict):
+            raise TypeError(f"spectrum must be an array [3, R, C], got {self.spectrum!r:.200}")
+        if np.shape(self.color) != (3, 3):
+            raise ValueError(f"color must be a matrix [3, 3], got {self.color!r:.200}")
+        _checks.numbers(self.color, "color")
+
     def amplitude(self, height: int, width: int) -> Array | np.ndarray:
         """Mean magnitude of each wave of a picture of any size, up to a factor: `[3, H, W // 2 + 1]`, 0 for the mean.
 

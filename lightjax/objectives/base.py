@@ -69,16 +69,16 @@ class Objective:
         return Objective(_of_pictures, (), (_checks.wholes(pictures, "picture"), self))
 
     def __add__(self, other):
-        return _combine(_add, self, other)
+        return _sum(self, other, "+")
 
     def __radd__(self, other):
-        return self if type(other) is int and other == 0 else _combine(_add, other, self)
+        return self if type(other) is int and other == 0 else _sum(other, self, "+")
 
     def __sub__(self, other):
-        return _combine(_sub, self, other)
+        return _sum(self, other, "-")
 
     def __rsub__(self, other):
-        return _combine(_sub, other, self)
+        return _sum(other, self, "-")
 
     def __mul__(self, other):
         return _combine(_mul, self, other)
@@ -102,16 +102,21 @@ class Objective:
         return Objective(_neg, (), (self,))
 
     def __repr__(self) -> str:
-        return ast.unparse(_expression(self))
+        try:
+            return ast.unparse(_expression(self))
+        except RecursionError:
+            return ast.unparse(text.omitted("objective nested too deeply to be written out"))
 
 
 def check(objective: Objective, activations: Mapping[str, jax.ShapeDtypeStruct]) -> None:
     """Check an objective against the shapes of the activations it will see, before anything is compiled.
 
     Raises:
-      ValueError: If it names an unknown layer, or does not return one real number.
+      ValueError: If it names an unknown layer, does not return one real number, or is nested too deeply.
       IndexError: If a channel, position or picture is out of range.
     """
+    if _depth(objective) > text.DEEPEST:
+        raise ValueError(f"an objective must be nested at most {text.DEEPEST} deep: simplify it; long sums are no nest")
     last: list[str] = []
     named = lambda a: _Named(a, last)
     try:
@@ -124,6 +129,24 @@ def check(objective: Objective, activations: Mapping[str, jax.ShapeDtypeStruct])
         raise IndexError(f"{error}; the activations of {last[-1]} are {shape}") from None
     if not isinstance(value, jax.ShapeDtypeStruct) or value.shape or not jnp.issubdtype(value.dtype, jnp.floating):
         raise ValueError(f"an objective must return one real number, but {objective!r:.200} returns {value!r:.200}")
+
+
+def layers_of(objective: Objective) -> set[str]:
+    """Names of all layers that the terms of an objective read; what functions read is not known."""
+    found, pending = set(), [objective]
+    while pending:
+        one = pending.pop()
+        found |= set(one.layers)
+        pending += [part for part in one.leaves if isinstance(part, Objective)]
+    return found
+
+
+def _depth(objective: Objective) -> int:
+    """How deeply objectives are nested in this one, without recursion."""
+    depth, level = 0, [objective]
+    while level and depth <= text.DEEPEST:
+        depth, level = depth + 1, [part for one in level for part in one.leaves if isinstance(part, Objective)]
+    return depth
 
 
 class _Named(dict):
@@ -193,12 +216,14 @@ def _among(pictures: Any, index: Any) -> Any:
 # Operators.
 
 
-def _add(activations: Activations, a, b) -> Array:
-    return _value(a, activations) + _value(b, activations)
-
-
-def _sub(activations: Activations, a, b) -> Array:
-    return _value(a, activations) - _value(b, activations)
+def _added(activations: Activations, *terms_and_signs) -> Array:
+    """A sum or difference from left to right; the signs of the terms after the first come last, such as "+-"."""
+    *terms, signs = terms_and_signs
+    total = _value(terms[0], activations)
+    for term, sign in zip(terms[1:], signs, strict=True):
+        value = _value(term, activations)
+        total = total + value if sign == "+" else total - value
+    return total
 
 
 def _mul(activations: Activations, a, b) -> Array:
@@ -219,6 +244,17 @@ def _neg(activations: Activations, a) -> Array:
 
 def _value(term, activations: Activations):
     return term(activations) if isinstance(term, Objective) else term
+
+
+def _sum(a, b, sign: str):
+    """`a + b` or `a - b`. A sum of many terms is one objective, not a nest of them that Python could not unfold."""
+    pair = _combine(_added, a, b)
+    if pair is NotImplemented:
+        return pair
+    first, second = pair.leaves
+    if isinstance(first, Objective) and first.fn is _added:
+        return Objective(_added, (), (*first.leaves, second), (first.options[0] + sign,))
+    return Objective(_added, (), (first, second), (sign,))
 
 
 def _combine(fn: Callable[..., Array], a, b):
@@ -246,8 +282,6 @@ PRIMITIVES: dict[Callable[..., Array], Primitive] = {}
 """The kinds of objectives, by the function `Objective.fn` that computes their values."""
 
 _OPERATORS: dict[Callable[..., Array], ast.operator] = {
-    _add: ast.Add(),
-    _sub: ast.Sub(),
     _mul: ast.Mult(),
     _div: ast.Div(),
     _pow: ast.Pow(),
@@ -261,6 +295,11 @@ def _expression(term) -> ast.expr:
     if term.fn in _OPERATORS:
         left, right = map(_expression, term.leaves)
         return ast.BinOp(left, _OPERATORS[term.fn], right)
+    if term.fn is _added:
+        total, *terms = map(_expression, term.leaves)
+        for one, sign in zip(terms, term.options[0], strict=True):
+            total = ast.BinOp(total, ast.Add() if sign == "+" else ast.Sub(), one)
+        return total
     if term.fn is _neg:
         return ast.UnaryOp(ast.USub(), _expression(term.leaves[0]))
     if term.fn is _of_pictures:

@@ -8,6 +8,8 @@ import ast
 import inspect
 import operator
 import re
+import unicodedata
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +19,7 @@ from jax.core import Tracer
 
 from lightjax import _checks
 
-LAYER = r"[A-Za-z_][\w./]*"
+LAYER = r"[A-Za-z_][\w./]*+"
 """Pattern of the name of a layer."""
 
 _FORM = (
@@ -28,6 +30,8 @@ _QUOTED = r"""'[^']*'|"[^"]*\""""
 _NUMBER = r"""[^\s:+*/()\[\]'"]+"""
 _AFTER = rf":({_NUMBER})(?::({_NUMBER}))?"
 _TERM = re.compile(rf"""{_QUOTED}|(?<![\w:.])({LAYER})(?:{_AFTER}|(?=\[))""")
+_DIGITS = "[0-9]{1,20}"
+_RANGE = re.compile(rf":({_DIGITS})-({_DIGITS})")
 _OMITTED = re.compile(rf"{_QUOTED}|(<[^<>]*>)")
 _OPERATIONS: dict[type, Callable] = {
     ast.Add: operator.add,
@@ -38,6 +42,13 @@ _OPERATIONS: dict[type, Callable] = {
 }
 _LONGEST = 16
 """Largest array of floats that is written out."""
+DEEPEST = 50
+"""How deeply a string may be nested. A sum of many terms is no nest."""
+_MOST_CHARACTERS = 100_000
+_MOST_CHANNELS = 100_000
+"""Most channels that all ranges of a string may have together."""
+_MOST_TERMS = 1000
+"""Most layers and calls that a string may have."""
 
 
 def read(text: str, functions: Mapping[str, Callable], layers: Iterable[str] = ()) -> Any:
@@ -50,23 +61,75 @@ def read(text: str, functions: Mapping[str, Callable], layers: Iterable[str] = (
       layers: Names of layers that are known, which may have any characters.
 
     Raises:
-      ValueError: If the text has another form.
+      ValueError: If the text has another form, or is too long or nested too deeply.
     """
-    if left_out := [match[1] for match in _OMITTED.finditer(text) if match[1]]:
+    if len(text) > _MOST_CHARACTERS:
+        raise ValueError(
+            f"cannot read the objective {text!r:.200}: it has {len(text)} characters, and the most are "
+            f"{_MOST_CHARACTERS}; build this objective in Python"
+        )
+    if left_out := omissions(text):
         raise ValueError(
             f"cannot read the objective {text!r:.200}: {left_out[0]:.200} stands for an array or a function that is "
             "not written out; build this objective in Python"
         )
+    channels = [int(last) - int(first) for first, last in _RANGE.findall(text)]
+    if sum(map(abs, channels)) >= _MOST_CHANNELS:
+        raise ValueError(f"cannot read the objective {text!r:.200}: its ranges are longer than any layer")
     layers = list(layers)
     if re.fullmatch(LAYER, text.strip()) or text.strip() in layers:
         return functions["layer"](text.strip())
     try:
-        return _evaluate(ast.parse(_terms(layers).sub(_spell_out, text.strip()), mode="eval").body, functions)
-    except (SyntaxError, TypeError, ArithmeticError, RecursionError, MemoryError) as error:
+        return _evaluate(_parsed(_terms(layers).sub(_spell_out, text.strip())), functions)
+    except (SyntaxError, TypeError, ArithmeticError, RecursionError, MemoryError, UnicodeError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else str(error)
+        if isinstance(error, RecursionError | MemoryError):
+            reason = "it is nested too deeply"
         raise ValueError(
             f"cannot read the objective {text!r:.200} ({reason:.200}); {_FORM}{_advice(text, layers)}"
-        ) from error
+        ) from None
+
+
+def _parsed(text: str) -> ast.expr:
+    """A Python expression as a tree that is neither too large nor too deep to be evaluated.
+
+    Raises:
+      SyntaxError: If it is no expression, or has characters that Python would replace by others.
+      TypeError: If it is too large or too deep.
+    """
+    bare = re.sub(_QUOTED, "", text)
+    if replaced := [one for one in bare if not unicodedata.is_normalized("NFKC", one)]:
+        raise SyntaxError(f"Python reads {replaced[0]!r} as {unicodedata.normalize('NFKC', replaced[0])!r}: write that")
+    with warnings.catch_warnings():  # of strange escapes in quoted strings
+        warnings.simplefilter("ignore")
+        tree = ast.parse(text, mode="eval").body
+    level, depth, terms = [tree], 0, 0
+    while level:
+        if depth == DEEPEST:
+            raise TypeError(f"it is nested more than {DEEPEST} deep")
+        level, depth = [child for node in level for part in _terms_of(node) for child in _parts(part)], depth + 1
+        terms += sum(isinstance(node, ast.Name | ast.Call) for node in level)
+    if terms > _MOST_TERMS:
+        raise TypeError(f"it has {terms} terms, and the most are {_MOST_TERMS}")
+    return tree
+
+
+def _terms_of(node: ast.AST) -> list[ast.AST]:
+    """The terms of a sum or difference, however many; any other expression by itself."""
+    terms = []
+    while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub):
+        terms.append(node.right)
+        node = node.left
+    return [node, *reversed(terms)]
+
+
+def _parts(node: ast.AST) -> list[ast.AST]:
+    return [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr | ast.keyword)]
+
+
+def omissions(text: str) -> list[str]:
+    """The abbreviations in a string that stand for what is not written out, such as "<lambda>"."""
+    return [match[1] for match in _OMITTED.finditer(text) if match[1]]
 
 
 def _advice(text: str, layers: Sequence[str]) -> str:
@@ -162,14 +225,12 @@ def _spell_out(match: re.Match) -> str:
         return match[0]
     if channels is None:  # a layer by itself
         return f"layer({name!r})"
-    if bounds := re.fullmatch(r"(\d+)-(\d+)", channels):
+    if bounds := re.fullmatch(rf"({_DIGITS})-({_DIGITS})", channels):
         first, last = int(bounds[1]), int(bounds[2])
         if last < first:
             raise ValueError(f"the range {channels!r:.200} runs backwards; write {last}-{first}, or ' - ' to subtract")
-        if last - first >= 100_000:
-            raise ValueError(f"the range {channels!r:.200} is longer than any layer")
         index: int | list[int] = list(range(first, last + 1))
-    elif re.fullmatch(r"\d+(,\d+)*", channels):
+    elif re.fullmatch(rf"{_DIGITS}(,{_DIGITS})*", channels):
         index = [int(c) for c in channels.split(",")] if "," in channels else int(channels)
     else:
         raise ValueError(
@@ -178,7 +239,7 @@ def _spell_out(match: re.Match) -> str:
         )
     if position is None:
         return f"channel({name!r}, {index!r})"
-    if not position.isdecimal():
+    if not re.fullmatch(_DIGITS, position):
         raise ValueError(f"position in {name!r:.200} must be one number, counted along the rows, got {position!r:.200}")
     return f"neuron({name!r}, {index!r}, {int(position)})"
 
@@ -195,11 +256,13 @@ def _evaluate(node: ast.expr, functions: Mapping[str, Callable]) -> Any:
             return tuple(_evaluate(item, functions) for item in items)
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return -_evaluate(operand, functions)
+        case ast.BinOp(op=ast.Add() | ast.Sub()):
+            return _sum(node, functions)
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATIONS:
             operands = _evaluate(left, functions), _evaluate(right, functions)
             numbers = all(isinstance(operand, int | float) for operand in operands)
             if type(op) is not ast.Pow or not numbers:  # a power of numbers could be endless
-                return _OPERATIONS[type(op)](*operands)
+                return _calculated(op, *operands)
         case ast.Subscript(value=indexed, slice=index):
             value = _evaluate(indexed, functions)
             if not isinstance(value, int | float | str | list | tuple | None):
@@ -209,3 +272,24 @@ def _evaluate(node: ast.expr, functions: Mapping[str, Callable]) -> Any:
             if None not in named:
                 return functions[name](*(_evaluate(arg, functions) for arg in args), **named)  # type: ignore[arg-type]
     raise TypeError(f"{ast.unparse(node)!r:.200} is not understood")
+
+
+def _sum(node: ast.BinOp, functions: Mapping[str, Callable]) -> Any:
+    """A sum or difference of many terms, from left to right, without recursion."""
+    pending = []
+    first: ast.expr = node
+    while isinstance(first, ast.BinOp) and isinstance(first.op, ast.Add | ast.Sub):
+        pending.append((first.op, first.right))
+        first = first.left
+    total = _evaluate(first, functions)
+    for op, term in reversed(pending):
+        total = _calculated(op, total, _evaluate(term, functions))
+    return total
+
+
+def _calculated(op: ast.operator, left: Any, right: Any) -> Any:
+    """An operation on numbers and objectives. Texts and lists are refused: Python would repeat them."""
+    for operand in (left, right):
+        if isinstance(operand, str | list | tuple):
+            raise TypeError(f"unsupported operand {operand!r:.50}: only numbers and objectives are calculated with")
+    return _OPERATIONS[type(op)](left, right)

@@ -115,6 +115,6 @@ def class_logit(activations: Activations, label: Label, *, layer: Layer = "softm
     """
     if isinstance(label, str):
         raise ValueError(
-            f"the index of class {label!r} is not known yet: objectives.resolve(objective, model) looks it up"
+            f"the index of class {label!r:.200} is not known yet: objectives.resolve(objective, model) looks it up"
         )
     return select.take(select.read(activations, layer), label, -1, "class", layer).mean()

@@ -15,6 +15,8 @@ from jax.typing import ArrayLike
 
 from lightjax import _checks, ops
 
+MOST_PIXELS = 10_000
+"""Widest border, and largest number of rows and columns that are cropped away."""
 GRAY = 0.5
 """The gray beyond the edge if no `Pad` sets another one."""
 
@@ -109,7 +111,7 @@ def check_transform(given: Any) -> None:
     Raises:
       TypeError: If it is not a function.
     """
-    if not callable(given):
+    if not callable(given) or isinstance(given, type):
         raise TypeError(f"a transform must be a function of a key and images, got {given!r:.200}")
 
 
@@ -197,6 +199,8 @@ class Compose:
     transforms: tuple[Transform, ...]
 
     def __post_init__(self):
+        if not isinstance(self.transforms, tuple | list):
+            raise TypeError(f"transforms must be several transforms, got {self.transforms!r:.200}")
         flat: list[Transform] = []
         for transform in self.transforms:
             check_transform(transform)

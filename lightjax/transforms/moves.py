@@ -12,6 +12,7 @@ from jax import Array
 from lightjax import _checks
 from lightjax.transforms.base import (
     GRAY,
+    MOST_PIXELS,
     Between,
     Choices,
     Move,
@@ -46,7 +47,9 @@ class Pad(Move):
     value: float | str = GRAY
 
     def __post_init__(self):
-        _checks.keep(self, pixels=_checks.whole(self.pixels, "pixels", least=0))
+        _checks.keep(
+            self, pixels=_checks.whole(_checks.whole(self.pixels, "pixels", least=0), "pixels", most=MOST_PIXELS)
+        )
         if isinstance(self.value, str):
             _checks.keep(self, value=str(_checks.one_of(self.value, _BORDERS, "border")))
         else:
@@ -122,7 +125,9 @@ class Jitter(Move):
     pixels: int
 
     def __post_init__(self):
-        _checks.keep(self, pixels=_checks.whole(self.pixels, "pixels", least=0))
+        _checks.keep(
+            self, pixels=_checks.whole(_checks.whole(self.pixels, "pixels", least=0), "pixels", most=MOST_PIXELS)
+        )
 
     def size_after(self, size: tuple[int, int]) -> tuple[int, int]:
         """Smaller by the jitter."""

@@ -26,6 +26,9 @@ from lightjax.transforms.base import (
     numbers,
 )
 
+_WIDEST = 100.0
+"""Largest sigma of a blur, in pixels: its kernel has three times as many on either side."""
+
 
 @dataclasses.dataclass(frozen=True)
 class GaussianBlur:
@@ -44,7 +47,7 @@ class GaussianBlur:
     sigmas: Choices
 
     def __post_init__(self):
-        _checks.keep(self, sigmas=choices(self.sigmas, "sigmas", above=0))
+        _checks.keep(self, sigmas=choices(choices(self.sigmas, "sigmas", above=0), "sigmas", most=_WIDEST))
 
     def __call__(self, key: Array, images: Array) -> Array:
         """Blur `[N, H, W, C]`."""
@@ -218,10 +221,11 @@ class CollapseAlpha:
 
     def __post_init__(self):
         _checks.keep(self, sd=_checks.number(self.sd, "sd", above=0), decay=_checks.number(self.decay, "decay"))
+        images.Fourier(sd=self.sd, decay=self.decay)
         if self.color is None:
             return
         if np.shape(self.color) not in ((), (3,)):
-            raise ValueError(f"color must be a gray or (red, green, blue), got {self.color!r}")
+            raise ValueError(f"color must be a gray or (red, green, blue), got {self.color!r:.200}")
         values = [_checks.number(value, "color", least=0, most=1) for value in numbers(self.color, "color")]
         _checks.keep(self, color=tuple(values * 3 if len(values) == 1 else values))
 
