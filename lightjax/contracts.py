@@ -1,6 +1,7 @@
 """Checks that a model, an image and a transform fit together, before anything is compiled."""
 
 import dataclasses
+import functools
 import inspect
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -162,13 +163,26 @@ def _checked(model: Model, image: Image, transform: Transform | None, relu: str 
 
 
 def _decoded(image: Image) -> jax.ShapeDtypeStruct:
+    try:
+        return _decoded_once(image)
+    except TypeError:  # it holds arrays, and is not hashable
+        return _decoded_once.__wrapped__(image)
+
+
+@functools.lru_cache(maxsize=64)
+def _decoded_once(image: Image) -> jax.ShapeDtypeStruct:
     return jax.eval_shape(image.decode, jax.eval_shape(image.init, jax.random.key(0)))
 
 
 def _shapes(model: Model, image: Image, transform: Transform | None, rule: ops.Relu | None) -> Shapes:
-    pictures, step = _decoded(image), jax.ShapeDtypeStruct((), jnp.int32)
-    see = lambda key, pictures, step: pictures if transform is None else at_step(transform, step)(key, pictures)
-    view = jax.eval_shape(see, jax.random.key(0), pictures, step)
+    pictures, key = _decoded(image), jax.random.key(0)
+    if transform is None:
+        view = pictures
+    elif at_step(transform, 0) is transform:
+        view = jax.eval_shape(transform, key, pictures)  # JAX keeps this for the next time
+    else:
+        see = lambda key, pictures, step: at_step(transform, step)(key, pictures)
+        view = jax.eval_shape(see, key, pictures, jax.ShapeDtypeStruct((), jnp.int32))
     if view.shape[-1] == 4:
         raise ValueError(
             "a network takes colors without opacity, got 4 channels: add lj.transforms.CollapseAlpha() at the end of "

@@ -223,7 +223,9 @@ class Compose:
 
     def at_step(self, step: ArrayLike) -> "Compose":
         """The same of what each transform does at a step."""
-        return Compose(tuple(at_step(transform, step) for transform in self.transforms))
+        parts = tuple(at_step(transform, step) for transform in self.transforms)
+        same = all(part is transform for part, transform in zip(parts, self.transforms, strict=True))
+        return self if same else Compose(parts)
 
 
 def compose(*transforms: Transform) -> Compose:

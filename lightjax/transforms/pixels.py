@@ -264,7 +264,8 @@ class SameForAll:
 
     def at_step(self, step: ArrayLike) -> "SameForAll":
         """The same of what the transform does at a step."""
-        return SameForAll(at_step(self.transform, step))
+        transform = at_step(self.transform, step)
+        return self if transform is self.transform else SameForAll(transform)
 
 
 def _smooth(image: Array, weights: Array, radius: int, axis: int) -> Array:
