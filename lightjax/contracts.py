@@ -50,6 +50,14 @@ def own_size(model: Model) -> tuple[int, int] | None:
     return None
 
 
+def own_channels(model: Model) -> int:
+    """The channels of the images that a model takes, if it says so by an attribute `channels`; otherwise 3."""
+    match getattr(model, "channels", None):
+        case int(channels) if channels > 0:
+            return channels
+    return 3
+
+
 def fit(model: Model, image: Image, transform: Transform | None, relu: str | None) -> Fit:
     """Fit an image and a transform to a model, as far as they leave a choice.
 

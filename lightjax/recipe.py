@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 
 from lightjax import _checks, images, memory, networks, objectives, record, transforms
 from lightjax._structure import Model
-from lightjax.contracts import Shapes, accepts_relu, check_size, fit, own_size
+from lightjax.contracts import Shapes, accepts_relu, check_size, fit, own_channels, own_size
 from lightjax.images import Image, Size
 from lightjax.networks import architectures
 from lightjax.objectives import Objective
@@ -275,12 +275,16 @@ def adam(learning_rate: float) -> optax.GradientTransformation:
 def chosen_image(image: Image | None, size: Size | None, model: Model) -> Image:
     """The given image, or the default image of a size (by default the only one that the model takes, or 224 pixels).
 
+    It has as many channels as the model says, or 3.
+
     Raises:
       ValueError: If both are given.
     """
     if image is not None and size is not None:
         raise ValueError("size must be None if image is given: set the size of the image")
-    return images.image((own_size(model) or 224) if size is None else size) if image is None else image
+    if image is not None:
+        return image
+    return images.image((own_size(model) or 224) if size is None else size, channels=own_channels(model))
 
 
 def _optimizer(given: Any) -> optax.GradientTransformation | float:

@@ -114,6 +114,16 @@ class ConvertedNetwork:
         return self.graph.size if self.graph.fixed else None
 
     @property
+    def channels(self) -> int:
+        """Channels of the images that the network takes."""
+        return self.graph.channels
+
+    @property
+    def logits(self) -> str:
+        """The layer of the logits, if the network has classes: what it returns."""
+        return self.graph.outputs[-1].layer
+
+    @property
     def layers(self) -> tuple[Layer, ...]:
         """Name, channels, stride and receptive field of each activation, in the order of computation."""
         first = Layer("input", self.graph.channels, 1, 1)

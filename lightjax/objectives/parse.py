@@ -13,7 +13,7 @@ from lightjax import labels
 from lightjax.objectives import text as expressions
 from lightjax.objectives.base import PRIMITIVES, Objective
 from lightjax.objectives.select import Activations
-from lightjax.objectives.units import class_logit
+from lightjax.objectives.units import LOGITS, class_logit
 
 
 def objective(fn: Callable[..., Array], *leaves: Any) -> Objective:
@@ -101,7 +101,8 @@ def resolve(objective: Objective, model: Any) -> Objective:
     Args:
       objective: May hold `class_logit` terms anywhere.
       model: A network. If classes are given by name, it needs an attribute `class_names`: the names of the classes in
-        the order of the logits, as networks of `load_model` have.
+        the order of the logits, as networks of `load_model` have. An attribute `logits` names the layer of the logits,
+        where `class_logit` names none.
 
     Returns:
       The objective with indices.
@@ -118,6 +119,8 @@ def resolve(objective: Objective, model: Any) -> Objective:
     def with_index(term):
         if not is_class(term):
             return term
+        if term.layers == (LOGITS,):
+            term = replace(term, layers=(getattr(model, "logits", LOGITS),))
         label, *others = term.leaves
         if isinstance(label, str):
             label = labels.class_index(label, names)

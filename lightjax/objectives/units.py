@@ -7,6 +7,9 @@ from lightjax.objectives import select
 from lightjax.objectives.arguments import Channel, Columns, Label, Layer, Position, Reduction, Rows, primitive
 from lightjax.objectives.select import Activations
 
+LOGITS = "softmax2_pre_activation_matmul"
+"""Layer of the logits of InceptionV1."""
+
 
 @primitive
 def channel(
@@ -98,14 +101,14 @@ def deepdream(activations: Activations, layer: Layer, *, rows: Rows = None, colu
 
 
 @primitive
-def class_logit(activations: Activations, label: Label, *, layer: Layer = "softmax2_pre_activation_matmul") -> Array:
+def class_logit(activations: Activations, label: Label, *, layer: Layer = LOGITS) -> Array:
     """Evidence for a class, before the softmax.
 
     Args:
       label: Name or index of the class. A name such as "golden retriever" may be any one of the names of the class, in
         upper or lower case; `visualize` looks it up in the model's `class_names`, elsewhere call `resolve`. A list of
         indices takes the mean of these classes.
-      layer: Name of the logits, `[N, classes]`.
+      layer: Name of the logits, `[N, classes]`; by default those of InceptionV1, or of a converted network.
 
     Returns:
       An objective: the mean logit over pictures; Lucid takes the sum.

@@ -214,8 +214,16 @@ def test_a_render_excites_its_channel(model):
     result = lj.visualize(lj.channel("relu/2", 5), model=model, size=32, steps=20, progress=False)
     assert result.values[-1] > result.values[0]
     assert result.model == "Net"
-    label = lj.visualize(lj.class_logit("c", layer="output"), model=model, size=32, steps=1, progress=False)
-    assert label.settings["objective"] == "class_logit('c', layer='output')"
+    label = lj.visualize(lj.class_logit("c"), model=model, size=32, steps=1, progress=False)
+    assert label.settings["objective"] == "class_logit('c')"
+    logit = lj.visualize(lj.channel("output", 2), model=model, size=32, steps=1, progress=False)
+    np.testing.assert_array_equal(label.image, logit.image)
+
+
+def test_a_network_of_one_channel_gets_gray_pictures_of_its_size():
+    net = nn.Sequential(nn.Conv2d(1, 4, 5, 2), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 12 * 12, 3))
+    converted = lj.from_torch(net, size=28, mean=0.13, std=0.31)
+    assert lj.visualize("3:2", model=converted, steps=1, progress=False).image.shape == (28, 28, 1)
 
 
 def test_the_network_of_the_user_is_left_as_it_was():
