@@ -11,6 +11,12 @@ from jax.experimental.compilation_cache import compilation_cache
 
 CACHE = "LIGHTJAX_TEST_CACHE"
 
+# Programs of a test run a few times at most, and XLA compiles them in half of the time without its newer emitters of
+# fused loops. Processes that tests start inherit this. An unknown flag would end the process, so other versions of JAX
+# do without.
+if jax.__version__.startswith("0.10."):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false".strip()
+
 # By default the matrix units of accelerators round float32 to a few digits.
 jax.config.update("jax_default_matmul_precision", "highest")
 
