@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from lightjax import objectives, optimize
+from lightjax import _checks, objectives, optimize
 from lightjax.objectives import Objective
 from lightjax.optimize import Setup, State
 from lightjax.progress import Pacer
@@ -57,7 +57,8 @@ def split(given: str | Objective | Iterable[str | Objective | Callable], layers:
     if len(lengths) != 1:
         found = f"its arrays have {', '.join(map(str, lengths))} entries" if lengths else "it has no arrays"
         raise ValueError(
-            f"one objective for many jobs needs arrays with one entry for each job, but {found}: {goal!r:.200}; "
+            f"one objective for many jobs needs arrays with one entry for each job, but {found}: "
+            f"{_checks.shown(goal)}; "
             "write channel('mixed4a', [0, 1, 2]), or give a list of objectives"
         )
     return [structure.unflatten([x[i] if np.ndim(x) else x for x in leaves]) for i in range(lengths[0])]
@@ -183,7 +184,8 @@ class Jobs:
         first = self._decode(self._state.params)
         if not (first.min() >= 0 and first.max() <= 1):
             raise ValueError(
-                f"image must decode to values in [0, 1], but {recipe.image!r:.200} gives {first.min()} to {first.max()}"
+                f"image must decode to values in [0, 1], but {_checks.shown(recipe.image)} gives "
+                f"{first.min()} to {first.max()}"
             )
 
     def advance(self, stops: Iterable[int], pacer: Pacer, report: Callable[[int], Any]) -> Iterator[int]:

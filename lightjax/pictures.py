@@ -253,5 +253,7 @@ def read_settings(path: str | os.PathLike) -> dict:
         reason = "they are nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise ValueError(f"the settings in {path} cannot be read: {reason}") from None
     if not isinstance(settings, dict):
-        raise ValueError(f"the settings in {path} were not written by lightjax: they are {settings!r:.100}")
+        raise ValueError(
+            f"the settings in {path} were not written by lightjax: they are {_checks.shown(settings, 100)}"
+        )
     return settings

@@ -288,14 +288,16 @@ def _optimizer(given: Any) -> optax.GradientTransformation | float:
         return given
     if callable(given) or given is None:
         advice = "; put a schedule into an optimizer, as in optax.adam(schedule)" if callable(given) else ""
-        raise TypeError(f"optimizer must be an optax optimizer or a learning rate for Adam, got {given!r:.200}{advice}")
+        raise TypeError(
+            f"optimizer must be an optax optimizer or a learning rate for Adam, got {_checks.shown(given)}{advice}"
+        )
     return _checks.number(_checks.number(given, "the learning rate", above=0), "the learning rate", most=_FASTEST)
 
 
 def numbers_of_steps(given: Any, steps: int, what: str) -> tuple[int, ...]:
     """Several numbers of steps, checked and in order."""
     if not isinstance(given, Iterable) or isinstance(given, str):
-        raise TypeError(f"{what} must be several numbers of steps, such as (128, 512), got {given!r:.200}")
+        raise TypeError(f"{what} must be several numbers of steps, such as (128, 512), got {_checks.shown(given)}")
     numbers = sorted({_checks.whole(number, f"a number in {what}", least=0) for number in given})
     if numbers and numbers[-1] > steps:
         raise ValueError(f"{what} must be at most {steps}, the number of steps, got {numbers[-1]}")

@@ -256,7 +256,7 @@ def _calls(callback: Callable | None, every: int | Iterable[int], steps: int) ->
     if callback is None:
         return ()
     if not callable(callback):
-        raise TypeError(f"callback must be a function of the result so far, got {callback!r:.200}")
+        raise TypeError(f"callback must be a function of the result so far, got {_checks.shown(callback)}")
     if isinstance(every, Iterable):
         return numbers_of_steps(every, steps, "every")
     every = _checks.whole(every, "every", least=1)

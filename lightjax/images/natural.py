@@ -173,7 +173,7 @@ def image(
     """
     height, width = _checks.height_and_width(size)
     if not callable(getattr(basis, "init", None)) or not callable(getattr(basis, "decode", None)):
-        raise TypeError(f"basis must have functions init and decode, such as Fourier() has, got {basis!r:.200}")
+        raise TypeError(f"basis must have functions init and decode, such as Fourier() has, got {_checks.shown(basis)}")
     if color is None:
         color = getattr(basis, "color", "lucid") if channels == 3 else "gray" if channels == 1 else "bands"
     return NaturalImage(height, width, batch, basis, color, squash, alpha, channels)  # type: ignore[arg-type]
@@ -212,7 +212,7 @@ def _checked_color(color: Any, channels: int) -> str | Matrix:
         return color
     must = (
         f"color must be a name or a matrix [{channels}, planes] of finite numbers with 1 to {channels} planes, "
-        f"got {color!r:.200}"
+        f"got {_checks.shown(color)}"
     )
     if not isinstance(color, Sequence | np.ndarray | jax.Array):
         raise TypeError(must)
@@ -308,7 +308,8 @@ def check_start(image: Image, pictures: ArrayLike | str | os.PathLike, shape: Sh
     off = np.abs(shown - pictures).max() * 255
     if not off <= 1:
         raise ValueError(
-            f"{image!r:.200} cannot show the picture to start from: it would be off by up to {off:.0f} gray levels "
+            f"{_checks.shown(image)} cannot show the picture to start from: it would be off by up to "
+            f"{off:.0f} gray levels "
             "(a gray image has no colors, and min_max always reaches black and white)"
         )
     return pictures

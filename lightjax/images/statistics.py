@@ -44,9 +44,9 @@ class Statistics:
     def __post_init__(self):
         """Check the settings. The spectrum may be a placeholder of JAX here."""
         if self.spectrum is None or isinstance(self.spectrum, str | bool | int | float | tuple | list | dict):
-            raise TypeError(f"spectrum must be an array [3, R, C], got {self.spectrum!r:.200}")
+            raise TypeError(f"spectrum must be an array [3, R, C], got {_checks.shown(self.spectrum)}")
         if np.shape(self.color) != (3, 3):
-            raise ValueError(f"color must be a matrix [3, 3], got {self.color!r:.200}")
+            raise ValueError(f"color must be a matrix [3, 3], got {_checks.shown(self.color)}")
         _checks.numbers(self.color, "color")
 
     def amplitude(self, height: int, width: int) -> Array | np.ndarray:

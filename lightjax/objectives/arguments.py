@@ -102,7 +102,7 @@ def _argument(formula: str, name: str, hint: Any) -> Argument:
 
 def _layer(layer, what: str) -> str:
     if not isinstance(layer, str):
-        raise TypeError(f"{what} must be a string such as 'mixed4a', got {layer!r:.200}")
+        raise TypeError(f"{what} must be a string such as 'mixed4a', got {_checks.shown(layer)}")
     if not layer:
         raise ValueError(f"{what} must be the name of an activation, got ''")
     return layer
@@ -121,7 +121,7 @@ def _position(position, what: str):
         return _checks.wholes(position, what)
     if len(position) != 2:
         raise ValueError(
-            f"{what} must be (row, column) or one number that counts along the rows, got {position!r:.200}"
+            f"{what} must be (row, column) or one number that counts along the rows, got {_checks.shown(position)}"
         )
     return _checks.wholes(position[0], "row"), _checks.wholes(position[1], "column")
 

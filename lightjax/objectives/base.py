@@ -65,7 +65,7 @@ class Objective:
           TypeError: If `pictures` is something else, such as a slice.
         """
         if isinstance(pictures, tuple):
-            raise TypeError(f"picture must be a whole number or a list of them, got {pictures!r:.200}")
+            raise TypeError(f"picture must be a whole number or a list of them, got {_checks.shown(pictures)}")
         return Objective(_of_pictures, (), (_checks.wholes(pictures, "picture"), self))
 
     def __add__(self, other):
@@ -128,7 +128,9 @@ def check(objective: Objective, activations: Mapping[str, jax.ShapeDtypeStruct])
         shape = list(activations[last[-1]].shape)
         raise IndexError(f"{error}; the activations of {last[-1]} are {shape}") from None
     if not isinstance(value, jax.ShapeDtypeStruct) or value.shape or not jnp.issubdtype(value.dtype, jnp.floating):
-        raise ValueError(f"an objective must return one real number, but {objective!r:.200} returns {value!r:.200}")
+        raise ValueError(
+            f"an objective must return one real number, but {_checks.shown(objective)} returns {_checks.shown(value)}"
+        )
 
 
 def layers_of(objective: Objective) -> set[str]:

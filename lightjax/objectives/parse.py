@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
-from lightjax import labels
+from lightjax import _checks, labels
 from lightjax.objectives import text as expressions
 from lightjax.objectives.base import PRIMITIVES, Objective
 from lightjax.objectives.select import Activations
@@ -32,7 +32,7 @@ def objective(fn: Callable[..., Array], *leaves: Any) -> Objective:
       TypeError: If `fn` is not a function.
     """
     if not callable(fn):
-        raise TypeError(f"fn must be a function of the activations, got {fn!r:.200}")
+        raise TypeError(f"fn must be a function of the activations, got {_checks.shown(fn)}")
     return Objective(fn, (), leaves)
 
 
@@ -63,7 +63,7 @@ def parse(text: str, layers: Iterable[str] = ()) -> Objective:
       ValueError: If the text has another form.
     """
     if not isinstance(text, str):
-        raise TypeError(f"text must be a string such as 'mixed4a:97', got {text!r:.200}")
+        raise TypeError(f"text must be a string such as 'mixed4a:97', got {_checks.shown(text)}")
     result = expressions.read(text, {one.constructor.__name__: one.constructor for one in PRIMITIVES.values()}, layers)
     if not isinstance(result, Objective):
         raise expressions.no_layer(text)
@@ -91,7 +91,7 @@ def as_objective(value: "str | Objective | Callable[[Activations], Array]", laye
     )
     raise TypeError(
         "objective must be a string such as 'mixed4a:97', an Objective or a function of the activations, "
-        f"got {value!r:.200}{several}"
+        f"got {_checks.shown(value)}{several}"
     )
 
 

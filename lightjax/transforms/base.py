@@ -112,7 +112,7 @@ def check_transform(given: Any) -> None:
       TypeError: If it is not a function.
     """
     if not callable(given) or isinstance(given, type):
-        raise TypeError(f"a transform must be a function of a key and images, got {given!r:.200}")
+        raise TypeError(f"a transform must be a function of a key and images, got {_checks.shown(given)}")
 
 
 def at_step(transform: Transform, step: ArrayLike) -> Transform:
@@ -200,7 +200,7 @@ class Compose:
 
     def __post_init__(self):
         if not isinstance(self.transforms, tuple | list):
-            raise TypeError(f"transforms must be several transforms, got {self.transforms!r:.200}")
+            raise TypeError(f"transforms must be several transforms, got {_checks.shown(self.transforms)}")
         flat: list[Transform] = []
         for transform in self.transforms:
             check_transform(transform)

@@ -116,7 +116,6 @@ VALUES: dict[str, Callable[[], Any]] = {
     "key": lambda: jax.random.key(0),
     "dtype": lambda: np.dtype("int32"),
     "generator": lambda: (i for i in (1, "x")),
-    "failing generator": lambda: (1 / 0 for _ in range(1)),
     "range(3)": lambda: range(3),
     "no such file": lambda: Path("/no/such/file"),
     "folder": lambda: Path("/"),

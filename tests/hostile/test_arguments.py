@@ -1,6 +1,5 @@
 """Every argument of every public function gets odd values, and does well or raises an error of lightjax's own."""
 
-import importlib
 import inspect
 import time
 import traceback
@@ -23,7 +22,7 @@ from tests.hostile.odd_values import VALUES
 LONGEST = 600
 """Most characters of an error."""
 OWN = str(Path(lj.__file__).parent)
-KINDS = (TypeError, ValueError, IndexError, OSError)
+KINDS = (TypeError, ValueError, IndexError, OSError, lj.WeightsError)
 
 Call = tuple[tuple, dict[str, Any]]
 
@@ -254,10 +253,10 @@ def wrong_with(error: BaseException, argument: str) -> str:
     if len(text) > LONGEST:
         return f"{len(text)} characters"
     where = traceback.extract_tb(error.__traceback__)[-1].filename
-    if not where.startswith(OWN):
+    if not where.startswith(OWN) and not isinstance(error, OSError):
         return f"raised in {where}"
     words = (argument, argument.replace("_", " "), argument.rstrip("s"), WORDS.get(argument, argument))
-    if not isinstance(error, OSError) and not any(word in text for word in words):
+    if not isinstance(error, OSError | lj.WeightsError) and not any(word.lower() in text.lower() for word in words):
         return "does not name the argument"
     return ""
 
