@@ -63,7 +63,7 @@ def number(
     """
     given = plain(value)
     try:
-        if isinstance(given, bool | np.bool_ | str | bytes | list):
+        if isinstance(given, bool | np.bool_ | str | bytes | list | complex | np.complexfloating):
             raise TypeError
         real = float(given)
     except OverflowError:
@@ -213,9 +213,15 @@ def several(value: Any, what: str, things: str) -> list:
       TypeError: If it has no entries.
     """
     given = plain(value)
-    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
+    if not is_several(given):
         raise TypeError(f"{what} must be several {things}, got {shown(value)}")
     return list(given)
+
+
+def is_several(value: Any) -> bool:
+    """Whether something has entries as a list has: no text and no mapping."""
+    value = plain(value)
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping | jax.Array)
 
 
 def array(value: Any, what: str) -> np.ndarray:

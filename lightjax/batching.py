@@ -45,8 +45,9 @@ def split(given: str | Objective | Iterable[str | Objective | Callable], layers:
     Raises:
       ValueError: If there are no objectives, or if the arrays of one do not agree about the number of jobs.
     """
-    if not isinstance(given, str | Objective) and isinstance(given, Iterable):
-        goals = [objectives.as_objective(one, layers) for one in given]
+    if not isinstance(given, str | Objective) and not callable(given):
+        listed = _checks.several(given, "objectives", "objectives, or one whose arrays have an axis of jobs")
+        goals = [objectives.as_objective(one, layers) for one in listed]
         if not goals:
             raise ValueError("there is nothing to render: no objectives were given")
         return goals
@@ -78,6 +79,24 @@ def mesh_of(devices: Sequence[Any] | None = None, jobs: int | None = None) -> ja
     """Devices, by default all of this process, along the axis "jobs"; no more of them than there are jobs."""
     devices = jax.local_devices() if devices is None else list(devices)
     return jax.sharding.Mesh(np.array(devices[:jobs]), ("jobs",))
+
+
+def check_devices(devices: Any) -> list[jax.Device] | None:
+    """Devices to compute on, or None.
+
+    Raises:
+      TypeError: If something else is given.
+      ValueError: If there is none, or one comes twice.
+    """
+    if devices is None:
+        return None
+    found = _checks.several(devices, "devices", "devices of jax.devices()")
+    for device in found:
+        if not isinstance(device, jax.Device):
+            raise TypeError(f"devices must be devices of jax.devices(), got {_checks.shown(device)}")
+    if not found or len(set(found)) < len(found):
+        raise ValueError(f"devices must be one device or more, each once, got {_checks.shown(found)}")
+    return found
 
 
 def on_devices(setup: Setup, mesh: jax.sharding.Mesh) -> Setup:

@@ -37,7 +37,7 @@ class ModelFailed(ValueError):
 def accepts_relu(model: Model) -> bool:
     """Whether a model lets its caller choose the rectifier, by a keyword `relu`."""
     try:
-        return "relu" in inspect.signature(model).parameters
+        return callable(model) and "relu" in inspect.signature(model).parameters
     except (TypeError, ValueError):
         return False
 
@@ -186,6 +186,8 @@ def _shapes(model: Model, image: Image, transform: Transform | None, rule: ops.R
     else:
         see = lambda key, pictures, step: at_step(transform, step)(key, pictures)
         view = jax.eval_shape(see, key, pictures, jax.ShapeDtypeStruct((), jnp.int32))
+    if len(getattr(view, "shape", ())) != 4:
+        raise TypeError(f"transform must return images [N, H, W, C], but this one returns {_checks.shown(view)}")
     if view.shape[-1] == 4:
         raise ValueError(
             "a network takes colors without opacity, got 4 channels: add lj.transforms.CollapseAlpha() at the end of "

@@ -174,6 +174,7 @@ def image(
     height, width = _checks.height_and_width(size)
     if not callable(getattr(basis, "init", None)) or not callable(getattr(basis, "decode", None)):
         raise TypeError(f"basis must have functions init and decode, such as Fourier() has, got {_checks.shown(basis)}")
+    channels = _checks.whole(channels, "channels", least=1)
     if color is None:
         color = getattr(basis, "color", "lucid") if channels == 3 else "gray" if channels == 1 else "bands"
     return NaturalImage(height, width, batch, basis, color, squash, alpha, channels)  # type: ignore[arg-type]
@@ -274,10 +275,15 @@ def check_start(image: Image, pictures: ArrayLike | str | os.PathLike, shape: Sh
       ValueError: If they have another size or other values, or the image cannot show them to within a gray level.
       OSError: If the file cannot be opened.
     """
-    number, height, width, channels = shape
+    shape = _checks.several(shape, "shape", "numbers, (N, H, W, C)")
+    if len(shape) != 4:
+        raise ValueError(f"shape must have four numbers, (N, H, W, C), got {_checks.shown(shape)}")
+    number, height, width, channels = (_checks.count(side, "shape") for side in shape)
+    if not callable(getattr(image, "decode", None)) or isinstance(image, type):
+        raise TypeError(f"image must have functions init and decode, as lj.image() has, got {_checks.shown(image)}")
     if isinstance(pictures, str | os.PathLike):
-        pictures = load_picture(pictures, (height, width), gray=channels == 1)
-    pictures = np.asarray(pictures)
+        pictures = load_picture(_checks.path(pictures, "start"), (height, width), gray=channels == 1)
+    pictures = _checks.array(pictures, "start")
     forms = {channels, *((3, 4) if channels == 4 else (1, 3) if channels == 1 else ())}
     if pictures.ndim in (3, 4) and (pictures.shape[-1], channels) == (4, 3):
         raise ValueError("start has opacity, so the image must have it too: use alpha=True")

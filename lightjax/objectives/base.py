@@ -117,6 +117,10 @@ def check(objective: Objective, activations: Mapping[str, jax.ShapeDtypeStruct])
     """
     if _depth(objective) > text.DEEPEST:
         raise ValueError(f"an objective must be nested at most {text.DEEPEST} deep: simplify it; long sums are no nest")
+    if not isinstance(objective, Objective):
+        raise TypeError(f"objective must be an Objective, got {_checks.shown(objective)}")
+    if not isinstance(activations, Mapping) or not all(map(_is_shape, activations.values())):
+        raise TypeError(f"activations must map names to shapes of arrays, got {_checks.shown(activations)}")
     last: list[str] = []
     named = lambda a: _Named(a, last)
     try:
@@ -131,6 +135,10 @@ def check(objective: Objective, activations: Mapping[str, jax.ShapeDtypeStruct])
         raise ValueError(
             f"an objective must return one real number, but {_checks.shown(objective)} returns {_checks.shown(value)}"
         )
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, jax.ShapeDtypeStruct | jax.Array | np.ndarray)
 
 
 def layers_of(objective: Objective) -> set[str]:

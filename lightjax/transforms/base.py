@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import jax
@@ -71,10 +71,10 @@ def numbers(given: Any, what: str, *, above: float | None = None, most: float | 
       TypeError: If something else is given.
       ValueError: If there is no number, or one is out of range.
     """
-    given = _without_arrays(given)
-    several = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str | bytes) else (given,)
+    given = _checks.plain(given)
+    several = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping) else (given,)
     if not several:
-        raise ValueError(f"{what} must contain at least one number, got {given!r}")
+        raise ValueError(f"{what} must contain at least one number, got {_checks.shown(given)}")
     return tuple(_checks.number(value, what, above=above, most=most) for value in several)
 
 
@@ -132,10 +132,6 @@ def at_step(transform: Transform, step: ArrayLike) -> Transform:
     found = method(step)
     check_transform(found)
     return found
-
-
-def _without_arrays(given: Any) -> Any:
-    return given.tolist() if isinstance(given, np.ndarray | jax.Array) else given
 
 
 def each(fn: Callable[[Array, Array], Array], key: Array, images: Array) -> Array:

@@ -17,6 +17,7 @@ import pytest
 import lightjax as lj
 from lightjax import analysis, batching, images, networks, objectives, ops, optimize, pictures, transforms
 from lightjax.analysis import examples
+from lightjax.networks import torch_export
 from tests.hostile.odd_values import VALUES
 
 LONGEST = 600
@@ -180,8 +181,23 @@ for names, reason in {
 }.items():
     LEFT_OUT |= dict.fromkeys(names.split(), reason)
 
-WORDS: dict[str, str] = {"optimizer": "learning rate"}
-"""What errors call an argument whose name they do not have."""
+WORDS: dict[str, tuple[str, ...]] = {
+    "optimizer": ("learning rate",),
+    "rule": ("relu",),
+    "model": ("network",),
+    "value": ("border", "objective", "layer"),
+    "objective": ("layer",),
+    "objectives": ("layer",),
+    "text": ("objective", "layer"),
+    "path": ("picture", "the name must end in"),
+    "position": ("row",),
+    "source": ("picture", "statistics", "settings"),
+    "start": ("picture",),
+    "image": ("picture",),
+    "images": ("picture",),
+    "pictures": ("start",),
+}
+"""What errors may call an argument whose name they do not have."""
 
 EXTRAS: dict[str, Callable] = {
     "Recipe.of": lj.Recipe.of,
@@ -255,7 +271,7 @@ def wrong_with(error: BaseException, argument: str) -> str:
     where = traceback.extract_tb(error.__traceback__)[-1].filename
     if not where.startswith(OWN) and not isinstance(error, OSError):
         return f"raised in {where}"
-    words = (argument, argument.replace("_", " "), argument.rstrip("s"), WORDS.get(argument, argument))
+    words = (argument, argument.replace("_", " "), argument.rstrip("s"), *WORDS.get(argument, ()))
     if not isinstance(error, OSError | lj.WeightsError) and not any(word.lower() in text.lower() for word in words):
         return "does not name the argument"
     return ""
@@ -270,6 +286,7 @@ def place(tmp_path, monkeypatch) -> Path:
         raise Reached
 
     monkeypatch.setattr(batching, "Jobs", reached)
+    monkeypatch.setattr(torch_export, "trace", reached)
     recipe = lj.Recipe.of("a:1", size=8, model=network, transform=None, steps=1)
     pictures.save("picture.png", PICTURE, recipe.describe())
     return tmp_path
