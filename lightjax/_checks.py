@@ -240,7 +240,9 @@ def array(value: Any, what: str) -> np.ndarray:
 
 
 def plain(value: Any) -> Any:
-    """An array as lists and numbers of Python; everything else as it is."""
+    """An array or a number of NumPy as lists and numbers of Python; everything else as it is."""
+    if isinstance(value, np.generic):
+        return value.item()
     known = isinstance(value, np.ndarray | jax.Array) and not isinstance(value, Tracer)
     return np.asarray(value).tolist() if known and not jnp.issubdtype(value.dtype, jax.dtypes.extended) else value
 
@@ -250,10 +252,15 @@ def shown(value: Any, most: int = 200) -> str:
     if isinstance(value, np.ndarray | jax.Array) and value.size > _LISTED:
         return f"an array {list(value.shape)} of {value.dtype}"
     try:
-        text = " ".join(repr(value).split())[:most]
-    except Exception:
+        text = repr(value)
+    except Exception:  # objects may fail to describe themselves, and very deep lists do
         return f"something of type {type(value).__name__}"
-    return "".join(letter if letter.isprintable() else " " for letter in text)
+    return in_a_line(text, most)
+
+
+def in_a_line(value: Any, most: int = 200) -> str:
+    """A text or a path in one line of at most so many characters."""
+    return "".join(letter if letter.isprintable() else " " for letter in " ".join(str(value).split())[:most])
 
 
 def devices() -> None:

@@ -2,7 +2,7 @@
 
 import base64
 import html
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -55,7 +55,8 @@ def show(pictures: Result | Iterable[np.ndarray | Result], captions: Iterable[ob
             to_bytes(one)  # checks it
     names = [one.settings["objective"] if isinstance(one, Result) else "" for one in given]
     if captions is not None:
-        captions = _checks.several(captions, "captions", "texts")
+        if not isinstance(captions, str | Mapping):
+            captions = _checks.several(captions, "captions", "texts")
         names = [caption if isinstance(caption, str) else _checks.shown(caption) for caption in captions]
     if len(names) != len(given):
         raise ValueError(f"give one caption for each picture: got {len(names)} captions for {len(given)} pictures")

@@ -105,7 +105,7 @@ def find_pictures(folder: str | os.PathLike) -> list[Path]:
     """
     folder = _checks.path(folder, "folder")
     if not folder.is_dir():
-        raise NotADirectoryError(f"there is no folder {folder}")
+        raise NotADirectoryError(f"there is no folder {_checks.in_a_line(folder)}")
     files = (file for file in folder.rglob("*") if file.suffix.lower() in FORMATS and file.is_file())
     found = sorted(file for file in files if not any(p.startswith(".") for p in file.relative_to(folder).parts))
     if not found:

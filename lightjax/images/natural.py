@@ -187,6 +187,7 @@ def color_matrix(color: str | Matrix, channels: int = 3) -> np.ndarray:
       TypeError: If the color is neither a string nor an array.
       ValueError: If the name is unknown, or the matrix has a wrong shape or a value that is not finite.
     """
+    channels = _checks.whole(_checks.whole(channels, "channels", least=1), "channels", most=MOST_CHANNELS)
     color = _checked_color(color, channels)
     if not isinstance(color, str):
         return np.array(color, np.float32)

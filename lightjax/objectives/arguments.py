@@ -58,6 +58,8 @@ def primitive(formula: Callable[Concatenate[Activations, P], Array]) -> Callable
     Raises:
       TypeError: If an argument has no such annotation.
     """
+    if not inspect.isfunction(formula):
+        raise TypeError(f"formula must be a function of the activations, got {_checks.shown(formula)}")
     signature = inspect.signature(formula)
     parameters = list(signature.parameters.values())[1:]
     hints = typing.get_type_hints(formula, include_extras=True)  # annotations may be strings
@@ -94,7 +96,9 @@ def _argument(formula: str, name: str, hint: Any) -> Argument:
     for part in getattr(hint, "__metadata__", ()):
         if isinstance(part, Argument):
             return part
-    raise TypeError(f"argument {name!r} of {formula} must be annotated with a type such as Layer or Numbers")
+    raise TypeError(
+        f"argument {name!r} of the formula {formula} must be annotated with a type such as Layer or Numbers"
+    )
 
 
 # Checks.

@@ -112,13 +112,14 @@ def check(objective: Objective, activations: Mapping[str, jax.ShapeDtypeStruct])
     """Check an objective against the shapes of the activations it will see, before anything is compiled.
 
     Raises:
+      TypeError: If something else is given.
       ValueError: If it names an unknown layer, does not return one real number, or is nested too deeply.
       IndexError: If a channel, position or picture is out of range.
     """
-    if _depth(objective) > text.DEEPEST:
-        raise ValueError(f"an objective must be nested at most {text.DEEPEST} deep: simplify it; long sums are no nest")
     if not isinstance(objective, Objective):
         raise TypeError(f"objective must be an Objective, got {_checks.shown(objective)}")
+    if _depth(objective) > text.DEEPEST:
+        raise ValueError(f"an objective must be nested at most {text.DEEPEST} deep: simplify it; long sums are no nest")
     if not isinstance(activations, Mapping) or not all(map(_is_shape, activations.values())):
         raise TypeError(f"activations must map names to shapes of arrays, got {_checks.shown(activations)}")
     last: list[str] = []

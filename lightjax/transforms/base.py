@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
 import jax
@@ -72,7 +72,7 @@ def numbers(given: Any, what: str, *, above: float | None = None, most: float | 
       ValueError: If there is no number, or one is out of range.
     """
     given = _checks.plain(given)
-    several = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping) else (given,)
+    several = tuple(given) if _checks.is_several(given) else (given,)
     if not several:
         raise ValueError(f"{what} must contain at least one number, got {_checks.shown(given)}")
     return tuple(_checks.number(value, what, above=above, most=most) for value in several)

@@ -118,7 +118,7 @@ VALUES: dict[str, Callable[[], Any]] = {
     "generator": lambda: (i for i in (1, "x")),
     "range(3)": lambda: range(3),
     "no such file": lambda: Path("/no/such/file"),
-    "folder": lambda: Path("/"),
+    "folder": lambda: Path("."),
     "open file": lambda: io.BytesIO(b"x"),
     "...": lambda: ...,
     "slice": lambda: slice(1, 2),

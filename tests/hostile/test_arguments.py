@@ -191,6 +191,11 @@ WORDS: dict[str, tuple[str, ...]] = {
     "text": ("objective", "layer"),
     "path": ("picture", "the name must end in"),
     "position": ("row",),
+    "shape": ("pictures of",),
+    "other": ("a number combined",),
+    "activations": ("layer",),
+    "low": ("high",),
+    "output": ("except those in",),
     "source": ("picture", "statistics", "settings"),
     "start": ("picture",),
     "image": ("picture",),
@@ -317,6 +322,6 @@ def test_odd_values_for_every_argument(place):
                             shown = f"{type(error).__name__}: {str(error)[:200]!r}"
                             wrong.append(f"{name}({argument}={word}): {what}: {shown}")
             times[name] = time.process_time() - start
-    print(f"{number} attempts, {len(wrong)} mishandled")
+    print(f"{number} attempts, {len(wrong)} mishandled; the slowest: {sorted(times, key=times.__getitem__)[-5:]}")
     assert number > 15_000
     assert not wrong, f"{len(wrong)} of {number} are mishandled:\n" + "\n".join(wrong)
