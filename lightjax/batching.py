@@ -81,7 +81,7 @@ def mesh_of(devices: Sequence[Any] | None = None, jobs: int | None = None) -> ja
     return jax.sharding.Mesh(np.array(devices[:jobs]), ("jobs",))
 
 
-def check_devices(devices: Any) -> list[jax.Device] | None:
+def check_devices(devices: Any) -> list[Any] | None:
     """Devices to compute on, or None.
 
     Raises:

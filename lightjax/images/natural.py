@@ -276,10 +276,10 @@ def check_start(image: Image, pictures: ArrayLike | str | os.PathLike, shape: Sh
       ValueError: If they have another size or other values, or the image cannot show them to within a gray level.
       OSError: If the file cannot be opened.
     """
-    shape = _checks.several(shape, "shape", "numbers, (N, H, W, C)")
-    if len(shape) != 4:
+    sides = [_checks.count(side, "shape") for side in _checks.several(shape, "shape", "numbers, (N, H, W, C)")]
+    if len(sides) != 4:
         raise ValueError(f"shape must have four numbers, (N, H, W, C), got {_checks.shown(shape)}")
-    number, height, width, channels = (_checks.count(side, "shape") for side in shape)
+    number, height, width, channels = sides
     if not callable(getattr(image, "decode", None)) or isinstance(image, type):
         raise TypeError(f"image must have functions init and decode, as lj.image() has, got {_checks.shown(image)}")
     if isinstance(pictures, str | os.PathLike):
@@ -310,7 +310,7 @@ def check_start(image: Image, pictures: ArrayLike | str | os.PathLike, shape: Sh
         pictures = pictures[..., :1]
     if pictures.shape[-1] < channels:
         pictures = np.concatenate([pictures, np.ones_like(pictures[..., :1])], axis=-1)
-    pictures = np.broadcast_to(pictures, shape)
+    pictures = np.broadcast_to(pictures, sides)
     shown = np.asarray(image.decode(inverse(image)(jnp.asarray(pictures))))
     off = np.abs(shown - pictures).max() * 255
     if not off <= 1:

@@ -124,8 +124,12 @@ def at_step(transform: Transform, step: ArrayLike) -> Transform:
         and need not be hashable.
 
     Raises:
-      TypeError: If the method returns something else than a function.
+      TypeError: If it is no transform, if the method returns something else than a function, or if `step` is no number.
+      ValueError: If `step` is negative.
     """
+    check_transform(transform)
+    if not isinstance(step, jax.Array):
+        _checks.whole(step, "step", least=0)
     method = getattr(transform, "at_step", None)
     if method is None:
         return transform

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import lightjax as lj
-from lightjax import analysis, batching, images, networks, objectives, ops, optimize, pictures, transforms
+from lightjax import _checks, analysis, batching, images, networks, objectives, ops, optimize, pictures, transforms
 from lightjax.analysis import examples
 from lightjax.networks import torch_export
 from tests.hostile.odd_values import VALUES
@@ -123,6 +123,7 @@ CALLS: dict[str, Callable[[], Call]] = {
     # transforms
     "Between": of(0.5, 1),
     "CollapseAlpha": of(0.5),
+    "ColorJitter": of(),
     "Compose": of((transforms.Pad(1),)),
     "CropOrPad": of(8),
     "GaussianBlur": of(1),
@@ -135,6 +136,7 @@ CALLS: dict[str, Callable[[], Call]] = {
     "RandomRotate": of(1),
     "RandomScale": of(1),
     "SameForAll": lambda: ((transforms.Pad(1),), {}),
+    "at_step": lambda: ((transforms.Pad(1), 0), {}),
     "compose": lambda: ((transforms.Pad(1),), {}),
     # images
     "Cppn": of(),
@@ -177,7 +179,7 @@ for names, reason in {
     "Setup State init advance lower decode activations": "inner functions of a render: what they get, Recipe checked",
     "clamp conv gradient_of_length leaky_gradient_relu local_response_norm lucid_relu max_pool relu resample "
     "same_padding": "operations of networks, called with arrays inside of compiled programs",
-    "DEFAULT LUCENT LUCID LUCID_ATLAS LUCID_INVERSION MACO TORCHLIGHT": "a transform, called with arrays",
+    "DEFAULT GHIASI LUCENT LUCID LUCID_ATLAS LUCID_INVERSION MACO TORCHLIGHT": "a transform, called with arrays",
 }.items():
     LEFT_OUT |= dict.fromkeys(names.split(), reason)
 
@@ -299,8 +301,26 @@ def place(tmp_path, monkeypatch) -> Path:
 
 def test_all_public_functions_are_covered():
     found = public()
-    assert not found.keys() - CALLS.keys() - LEFT_OUT.keys()
-    assert not CALLS.keys() - found.keys()
+    assert sorted(found.keys() - CALLS.keys() - LEFT_OUT.keys()) == []
+    assert sorted((CALLS.keys() | LEFT_OUT.keys()) - found.keys()) == []
+    assert sorted(CALLS.keys() & LEFT_OUT.keys()) == []
+
+
+def test_arrays_without_axes_are_numbers(place):
+    one, other = (lj.visualize_many(["a:1"], seed=seed, chunk=1, size=8, **TINY) for seed in (3, jnp.array(3)))
+    assert [inspect.getgeneratorlocals(renders._results)["seeds"] for renders in (one, other)] == [[3], [3]]
+    assert lj.channel("a", jnp.array(1)).leaves[0] == 1
+    assert images.image(np.array(8), batch=jnp.array(2)).batch == 2
+    with pytest.raises(TypeError, match=r"devices must be devices of jax.devices\(\), got 1"):
+        lj.visualize_many(["a:1"], devices=[1, 2], size=8, **TINY)
+
+
+def test_errors_show_any_value_in_a_short_line():
+    shown = {word: _checks.shown(make()) for word, make in VALUES.items()}
+    assert all(len(text) <= 200 and text.isprintable() for text in shown.values())
+    assert shown["mute"] == "something of type Mute"
+    assert shown["large JAX array"] == "an array [40, 40, 3] of float32"
+    assert shown["zeros(2, 2)"] == "array([[0., 0.], [0., 0.]])"
 
 
 def test_odd_values_for_every_argument(place):
