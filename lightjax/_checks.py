@@ -260,7 +260,9 @@ def shown(value: Any, most: int = 200) -> str:
 
 def in_a_line(value: Any, most: int = 200) -> str:
     """A text or a path in one line of at most so many characters."""
-    return "".join(letter if letter.isprintable() else " " for letter in " ".join(str(value).split())[:most])
+    return "".join(
+        letter if letter.isprintable() else " " for letter in " ".join(str(value)[: 10 * most].split())[:most]
+    )
 
 
 def devices() -> None:

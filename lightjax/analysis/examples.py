@@ -126,7 +126,7 @@ def _listed(channels: Any) -> dict[str, list[int]]:
         raise TypeError(f"channels must map names of layers to numbers of channels, got {_checks.shown(channels)}")
     return {
         _checks.text(layer, "a layer in channels"): [
-            _checks.count(one, "a number in channels", least=0)
+            _checks.whole(one, "a number in channels", least=-_checks.LARGEST, most=_checks.LARGEST)
             for one in _checks.several(numbers, "channels", "numbers")
         ]
         for layer, numbers in channels.items()
