@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from lightjax import objectives, optimize
+from lightjax import _checks, objectives, optimize
 from lightjax.objectives import Objective
 from lightjax.optimize import Setup, State
 from lightjax.progress import Pacer
@@ -45,8 +45,9 @@ def split(given: str | Objective | Iterable[str | Objective | Callable], layers:
     Raises:
       ValueError: If there are no objectives, or if the arrays of one do not agree about the number of jobs.
     """
-    if not isinstance(given, str | Objective) and isinstance(given, Iterable):
-        goals = [objectives.as_objective(one, layers) for one in given]
+    if not isinstance(given, str | Objective) and not callable(given):
+        listed = _checks.several(given, "objectives", "objectives, or one whose arrays have an axis of jobs")
+        goals = [objectives.as_objective(one, layers) for one in listed]
         if not goals:
             raise ValueError("there is nothing to render: no objectives were given")
         return goals
@@ -57,7 +58,8 @@ def split(given: str | Objective | Iterable[str | Objective | Callable], layers:
     if len(lengths) != 1:
         found = f"its arrays have {', '.join(map(str, lengths))} entries" if lengths else "it has no arrays"
         raise ValueError(
-            f"one objective for many jobs needs arrays with one entry for each job, but {found}: {goal!r:.200}; "
+            f"one objective for many jobs needs arrays with one entry for each job, but {found}: "
+            f"{_checks.shown(goal)}; "
             "write channel('mixed4a', [0, 1, 2]), or give a list of objectives"
         )
     return [structure.unflatten([x[i] if np.ndim(x) else x for x in leaves]) for i in range(lengths[0])]
@@ -77,6 +79,24 @@ def mesh_of(devices: Sequence[Any] | None = None, jobs: int | None = None) -> ja
     """Devices, by default all of this process, along the axis "jobs"; no more of them than there are jobs."""
     devices = jax.local_devices() if devices is None else list(devices)
     return jax.sharding.Mesh(np.array(devices[:jobs]), ("jobs",))
+
+
+def check_devices(devices: Any) -> list[Any] | None:
+    """Devices to compute on, or None.
+
+    Raises:
+      TypeError: If something else is given.
+      ValueError: If there is none, or one comes twice.
+    """
+    if devices is None:
+        return None
+    found = _checks.several(devices, "devices", "devices of jax.devices()")
+    for device in found:
+        if not isinstance(device, jax.Device):
+            raise TypeError(f"devices must be devices of jax.devices(), got {_checks.shown(device)}")
+    if not found or len(set(found)) < len(found):
+        raise ValueError(f"devices must be one device or more, each once, got {_checks.shown(found)}")
+    return found
 
 
 def on_devices(setup: Setup, mesh: jax.sharding.Mesh) -> Setup:
@@ -183,7 +203,8 @@ class Jobs:
         first = self._decode(self._state.params)
         if not (first.min() >= 0 and first.max() <= 1):
             raise ValueError(
-                f"image must decode to values in [0, 1], but {recipe.image!r:.200} gives {first.min()} to {first.max()}"
+                f"image must decode to values in [0, 1], but {_checks.shown(recipe.image)} gives "
+                f"{first.min()} to {first.max()}"
             )
 
     def advance(self, stops: Iterable[int], pacer: Pacer, report: Callable[[int], Any]) -> Iterator[int]:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from lightjax import _activations, ops, transforms
+from lightjax import _activations, _checks, ops, transforms
 from lightjax._structure import Model, partition
 from lightjax.images import Image, NaturalImage
 from lightjax.networks import architectures
@@ -37,7 +37,7 @@ class ModelFailed(ValueError):
 def accepts_relu(model: Model) -> bool:
     """Whether a model lets its caller choose the rectifier, by a keyword `relu`."""
     try:
-        return "relu" in inspect.signature(model).parameters
+        return callable(model) and "relu" in inspect.signature(model).parameters
     except (TypeError, ValueError):
         return False
 
@@ -135,17 +135,19 @@ def _choices(model: Model, image: Image, transform: Transform | None) -> Iterato
 def _checked(model: Model, image: Image, transform: Transform | None, relu: str | None) -> ops.Relu | None:
     """The rectifier, after checks of the parts by themselves."""
     if not callable(model):
-        raise TypeError(f"model must be a function of images that returns named activations, got {model!r:.200}")
+        raise TypeError(
+            f"model must be a function of images that returns named activations, got {_checks.shown(model)}"
+        )
     if isinstance(model, type):
         raise TypeError(f"model must be an instance, got the class {model.__name__}: call it first")
     if not callable(getattr(image, "init", None)) or not callable(getattr(image, "decode", None)):
-        raise TypeError(f"image must have functions init and decode, as lj.image() has, got {image!r:.200}")
+        raise TypeError(f"image must have functions init and decode, as lj.image() has, got {_checks.shown(image)}")
     if isinstance(transform, list | tuple):
         raise TypeError("transform must be one transform: combine several with lj.transforms.compose(*transforms)")
     if isinstance(transform, type):
         raise TypeError(f"transform must be an instance, got the class {transform.__name__}: call it with its settings")
     if transform is not None and not callable(transform):
-        raise TypeError(f"transform must be a function of a key and images, or None, got {transform!r:.200}")
+        raise TypeError(f"transform must be a function of a key and images, or None, got {_checks.shown(transform)}")
     for part, name, what in (
         (image, "image", image),
         (transform, "transform", transform),
@@ -155,7 +157,7 @@ def _checked(model: Model, image: Image, transform: Transform | None, relu: str 
             hash(partition(part)[1])
         except TypeError as error:
             raise TypeError(
-                f"{name} must be hashable, as functions and frozen dataclasses are, got {what!r:.200}"
+                f"{name} must be hashable, as functions and frozen dataclasses are, got {_checks.shown(what)}"
             ) from error
     rule = None if relu is None else ops.rectifier(relu)
     if rule is not None and not accepts_relu(model):
@@ -164,7 +166,8 @@ def _checked(model: Model, image: Image, transform: Transform | None, relu: str 
     if pictures.ndim != 4 or pictures.dtype != jnp.float32:
         given = f"{pictures.dtype} {list(pictures.shape)}"
         raise TypeError(
-            f"image must decode to float32 [N, H, W, C], but {image!r:.200} gives {given}. Volumes are not supported; "
+            f"image must decode to float32 [N, H, W, C], but {_checks.shown(image)} gives {given}. "
+            "Volumes are not supported; "
             "a signal is a picture of one row, [N, 1, W, C]"
         )
     return rule
@@ -191,6 +194,8 @@ def _shapes(model: Model, image: Image, transform: Transform | None, rule: ops.R
     else:
         see = lambda key, pictures, step: at_step(transform, step)(key, pictures)
         view = jax.eval_shape(see, key, pictures, jax.ShapeDtypeStruct((), jnp.int32))
+    if len(getattr(view, "shape", ())) != 4:
+        raise TypeError(f"transform must return images [N, H, W, C], but this one returns {_checks.shown(view)}")
     if view.shape[-1] == 4:
         raise ValueError(
             "a network takes colors without opacity, got 4 channels: add lj.transforms.CollapseAlpha() at the end of "

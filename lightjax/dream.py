@@ -24,6 +24,9 @@ from lightjax.recipe import Recipe
 from lightjax.render import render
 from lightjax.result import Result
 
+_MOST_OCTAVES = 64
+"""Most sizes of a dream."""
+
 
 def dream(
     picture: ArrayLike | str | os.PathLike,
@@ -76,6 +79,13 @@ def dream(
       Mordvintsev et al., "Inceptionism: Going Deeper into Neural Networks", Google Research blog, 2015; numbers as in
       the notebook published with it.
     """
+    octaves, jitter = _checks.count(octaves, "octaves"), _checks.count(jitter, "jitter", least=0)
+    _checks.whole(octaves, "octaves", most=_MOST_OCTAVES)
+    scale, rate = _checks.number(scale, "scale", above=1), _checks.number(rate, "rate", above=0)
+    steps, seed = _checks.count(steps, "steps", least=0), _checks.whole(seed, "seed", least=0, most=2**32 - 1)
+    _checks.flag(progress, "progress")
+    if not isinstance(objective, str):
+        objective = objectives.as_objective(objective)
     photograph = _photograph(picture, size)
     sizes = _sizes(photograph.shape[:2], octaves, scale, jitter)
     if model is None or isinstance(model, str | os.PathLike):
@@ -83,7 +93,7 @@ def dream(
     settings: Any = {
         "model": model,
         "transform": transforms.compose(transforms.Pad(jitter, "reflect"), transforms.Jitter(2 * jitter)),
-        "optimizer": _ascent(_checks.number(rate, "rate", above=0)),
+        "optimizer": _ascent(rate),
         "relu": "plain" if relu is None and accepts_relu(model) else relu,
         "steps": steps,
         "seed": seed,
@@ -115,8 +125,8 @@ def dream(
 def _photograph(picture: ArrayLike | str | os.PathLike, size: Size | None) -> np.ndarray:
     """The picture, `[H, W, 3]` float32 in [0, 1], of the given size."""
     if isinstance(picture, str | os.PathLike):
-        return load_picture(picture, size)
-    pixels = np.asarray(picture)
+        return load_picture(_checks.path(picture, "picture"), size)
+    pixels = _checks.array(picture, "picture")
     if pixels.ndim != 3 or pixels.shape[-1] != 3 or not ((pixels >= 0) & (pixels <= 1)).all():
         raise ValueError(f"picture must be a file, or [H, W, 3] with values in [0, 1], got {list(pixels.shape)}")
     pixels = pixels.astype(np.float32)
@@ -125,9 +135,6 @@ def _photograph(picture: ArrayLike | str | os.PathLike, size: Size | None) -> np
 
 def _sizes(largest: tuple[int, ...], octaves: int, scale: float, jitter: int) -> list[tuple[int, int]]:
     """Height and width of each octave, the smallest first."""
-    _checks.whole(octaves, "octaves", least=1)
-    _checks.number(scale, "scale", above=1)
-    _checks.whole(jitter, "jitter", least=0)
     height, width = largest
     factors = [scale**-octave for octave in reversed(range(octaves))]
     sizes = [(round(height * factor), round(width * factor)) for factor in factors]

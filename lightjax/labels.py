@@ -7,6 +7,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from lightjax import _checks
+
 _TABLE = Path(__file__).parent / "data" / "imagenet_classes.tsv"
 """One row for each class of ILSVRC 2012, in the order of bvlc_googlenet: synset, logit in inception5h, names."""
 
@@ -67,9 +69,11 @@ def class_index(name: str, class_names: Sequence[str]) -> int:
       ValueError: If no class has the name, or more than one.
     """
     if not isinstance(name, str):
-        raise TypeError(f"a class name must be a string, got {name!r:.200}")
+        raise TypeError(f"a class name must be a string, got {_checks.shown(name)}")
     if not class_names:
-        raise ValueError(f"this model does not name its classes, so {name!r:.200} cannot be looked up; give an index")
+        raise ValueError(
+            f"this model does not name its classes, so {_checks.shown(name)} cannot be looked up; give an index"
+        )
     places: dict[str, list[int]] = {}
     for index, names in enumerate(class_names):
         for key in {_plain(one) for one in (names, *names.split(",")) if one}:
@@ -78,12 +82,12 @@ def class_index(name: str, class_names: Sequence[str]) -> int:
     found = whole or places.get(_plain(name), [])
     if len(found) > 1:
         meanings = " or ".join(f"{index} ({class_names[index]})" for index in found)
-        raise ValueError(f"several classes are called {name!r:.200}; give an index: {meanings}")
+        raise ValueError(f"several classes are called {_checks.shown(name)}; give an index: {meanings}")
     if not found:
         holding = [key for key in places if _plain(name) and _plain(name) in key and "," not in key]
         close = list(dict.fromkeys([*holding[:3], *difflib.get_close_matches(_plain(name), places, 3)]))[:3]
         hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "see the model's class_names"
-        raise ValueError(f"no class is called {name!r:.200}; {hint}")
+        raise ValueError(f"no class is called {_checks.shown(name)}; {hint}")
     return found[0]
 
 

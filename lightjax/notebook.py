@@ -2,11 +2,14 @@
 
 import base64
 import html
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
+import jax
 import numpy as np
 
-from lightjax.pictures import encode, sheet
+from lightjax import _checks
+from lightjax.pictures import encode, sheet, to_bytes
 from lightjax.result import Result
 
 _POINTS = 300
@@ -42,14 +45,29 @@ def show(pictures: Result | Iterable[np.ndarray | Result], captions: Iterable[ob
       captions: A caption for each; by default the objectives of results, and nothing for other pictures.
 
     Raises:
-      ValueError: If there are not as many captions as pictures.
+      TypeError: If something else is given.
+      ValueError: If there are not as many captions as pictures, or something is no picture.
     """
-    given = list(pictures.images if isinstance(pictures, Result) else pictures)
+    given = pictures.images if isinstance(pictures, Result) else pictures
+    given = [one if isinstance(one, Result) else _checks.array(one, "a picture") for one in _several(given)]
+    for one in given:
+        if not isinstance(one, Result):
+            to_bytes(one)  # checks it
     names = [one.settings["objective"] if isinstance(one, Result) else "" for one in given]
-    names = names if captions is None else [str(caption) for caption in captions]
+    if captions is not None:
+        if not isinstance(captions, str | Mapping):
+            captions = _checks.several(captions, "captions", "texts")
+        names = [caption if isinstance(caption, str) else _checks.shown(caption) for caption in captions]
     if len(names) != len(given):
         raise ValueError(f"give one caption for each picture: got {len(names)} captions for {len(given)} pictures")
-    return Row([sheet(one.images) if isinstance(one, Result) else np.asarray(one) for one in given], names)
+    return Row([sheet(one.images) if isinstance(one, Result) else one for one in given], names)
+
+
+def _several(pictures: Any) -> list:
+    """Pictures or results as a list; an array stays made of arrays."""
+    if isinstance(pictures, np.ndarray | jax.Array) and pictures.ndim:
+        return list(np.asarray(pictures))
+    return _checks.several(pictures, "pictures", "pictures or results")
 
 
 def live(width: int = 320) -> Callable[[Result], None]:

@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 from jax.typing import ArrayLike
 
-from lightjax import _activations, ops
+from lightjax import _activations, _checks, ops
 from lightjax._structure import Model, by_structure, partition, restore
 from lightjax.images import Image
 from lightjax.objectives import Objective
@@ -228,10 +228,12 @@ def clamp_params(low: float, high: float) -> optax.GradientTransformation:
       high: Highest value.
 
     Raises:
-      ValueError: If the lowest value is not below the highest.
+      TypeError: If one is not a number.
+      ValueError: If one is not finite, or the lowest value is not below the highest.
     """
+    low, high = _checks.number(low, "low"), _checks.number(high, "high")
     if not low < high:
-        raise ValueError(f"low must be below high, got {low!r} and {high!r}")
+        raise ValueError(f"low must be below high, got {low:g} and {high:g}")
 
     def update(updates, state, params=None):
         if params is None:

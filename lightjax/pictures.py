@@ -5,6 +5,7 @@ import json
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
@@ -14,6 +15,7 @@ from lightjax import _checks, _files
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 """Formats that pictures are saved in, by the ending of the file name: Pillow's names."""
 
+_WRITTEN = tuple(dict.fromkeys(FORMATS.values()))
 _KEY = "lightjax"
 _LONGEST = 1_000_000
 """Most characters of the settings that a file may have."""
@@ -42,6 +44,7 @@ def load_picture(
       ValueError: If the file is not a picture, if its values have no known scale, or if the size is less than 1.
       OSError: If the file does not exist or cannot be opened.
     """
+    path, gray = _checks.path(path, "path"), _checks.flag(gray, "gray")
     fit = None if size is None else _checks.height_and_width(size)
     try:
         with Image.open(path) as opened:
@@ -100,9 +103,9 @@ def find_pictures(folder: str | os.PathLike) -> list[Path]:
       NotADirectoryError: If there is no such folder.
       ValueError: If there are no pictures in it.
     """
-    folder = Path(folder)
+    folder = _checks.path(folder, "folder")
     if not folder.is_dir():
-        raise NotADirectoryError(f"there is no folder {folder}")
+        raise NotADirectoryError(f"there is no folder {_checks.in_a_line(folder)}")
     files = (file for file in folder.rglob("*") if file.suffix.lower() in FORMATS and file.is_file())
     found = sorted(file for file in files if not any(p.startswith(".") for p in file.relative_to(folder).parts))
     if not found:
@@ -116,6 +119,7 @@ def check_shown(shape: tuple[int, ...]) -> None:
     Raises:
       ValueError: If the number of channels is not 1, 3 or 4.
     """
+    shape = tuple(_checks.whole(side, "shape", least=0) for side in _checks.several(shape, "shape", "numbers"))
     if len(shape) >= 3 and shape[-1] not in (1, 3, 4):
         raise ValueError(
             f"pictures of {shape[-1]} channels cannot be shown, {list(shape)}: choose one or three of them, as in "
@@ -129,13 +133,17 @@ def to_bytes(image: np.ndarray) -> np.ndarray:
     Raises:
       ValueError: If the picture has another shape, or values that are not in [0, 1].
     """
-    image = np.asarray(image)
+    image = _checks.array(image, "a picture")
     check_shown(image.shape)
     if image.ndim != 3:
         raise ValueError(f"a picture must be [H, W, 3], or [H, W, 4] with opacity, got {list(image.shape)}")
-    if not (np.isfinite(image).all() and image.min() >= 0 and image.max() <= 1):
-        raise ValueError(f"a picture must have values in [0, 1], got {image.min()} to {image.max()}")
+    if not (image.size and np.isfinite(image).all() and image.min() >= 0 and image.max() <= 1):
+        raise ValueError(f"a picture must have values in [0, 1], got {_extremes(image)}")
     return np.round(image * 255).astype(np.uint8)
+
+
+def _extremes(image: np.ndarray) -> str:
+    return f"{image.min()} to {image.max()}" if image.size else "none at all"
 
 
 def sheet(images: np.ndarray, columns: int | None = None, gap: int = 4) -> np.ndarray:
@@ -153,7 +161,7 @@ def sheet(images: np.ndarray, columns: int | None = None, gap: int = 4) -> np.nd
       TypeError: If `columns` or `gap` is not a whole number.
       ValueError: If the pictures have another shape, `columns` is less than 1 or `gap` less than 0.
     """
-    images = np.asarray(images)
+    images = _checks.array(images, "images")
     check_shown(images.shape)
     if images.ndim != 4 or not len(images):
         raise ValueError(f"the pictures of a sheet must be [N, H, W, 1, 3 or 4], got {list(images.shape)}")
@@ -184,17 +192,32 @@ def encode(image: np.ndarray, format: str = "PNG", settings: dict | None = None)
     Raises:
       ValueError: If the picture has another shape, or values that are not in [0, 1].
     """
+    _checks.one_of(format, _WRITTEN, "format")
     buffer = io.BytesIO()
     options: dict = {} if format == "PNG" else {"quality": 95}
     if format == "PNG" and settings is not None:
         options["pnginfo"] = PngImagePlugin.PngInfo()
-        options["pnginfo"].add_itxt(_KEY, json.dumps(settings))
-    image = np.asarray(image)
+        options["pnginfo"].add_itxt(_KEY, _written(settings))
+    image = _checks.array(image, "image")
     if format == "JPEG" and image.shape[-1] == 4:
         image = 1 - image[..., 3:] * (1 - image[..., :3])
     values = to_bytes(image)
     Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values).save(buffer, format, **options)
     return buffer.getvalue()
+
+
+def _written(settings: Any) -> str:
+    """Settings as JSON.
+
+    Raises:
+      TypeError: If they are no dictionary, or JSON cannot hold them.
+    """
+    try:
+        if isinstance(settings, dict):
+            return json.dumps(settings)
+    except (TypeError, ValueError, RecursionError):
+        pass
+    raise TypeError(f"settings must be a dictionary that JSON can hold, got {_checks.shown(settings)}")
 
 
 def file_format(path: str | os.PathLike) -> str:
@@ -203,7 +226,7 @@ def file_format(path: str | os.PathLike) -> str:
     Raises:
       ValueError: If there is no ending, or it is not in `FORMATS`.
     """
-    suffix = Path(path).suffix.lower()
+    suffix = _checks.path(path, "path").suffix.lower()
     if suffix not in FORMATS:
         raise ValueError(f"cannot tell the format of {str(path)!r}: the name must end in {', '.join(FORMATS)}")
     return FORMATS[suffix]
@@ -231,6 +254,7 @@ def read_settings(path: str | os.PathLike) -> dict:
       ValueError: If the file is not a picture, or has no settings, or settings that are too long or too deep.
       OSError: If the file does not exist or cannot be opened.
     """
+    path = _checks.path(path, "path")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pictures with many pixels
@@ -253,5 +277,7 @@ def read_settings(path: str | os.PathLike) -> dict:
         reason = "they are nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise ValueError(f"the settings in {path} cannot be read: {reason}") from None
     if not isinstance(settings, dict):
-        raise ValueError(f"the settings in {path} were not written by lightjax: they are {settings!r:.100}")
+        raise ValueError(
+            f"the settings in {path} were not written by lightjax: they are {_checks.shown(settings, 100)}"
+        )
     return settings

@@ -212,7 +212,8 @@ class Recipe:
           FileNotFoundError: If there is no such file.
           WeightsError: If the network cannot be found or loaded.
         """
-        file = "this result" if isinstance(source, Result | Mapping) else str(source)
+        known = isinstance(source, Result | Mapping)
+        file = "this result" if known else str(_checks.path(source, "source"))
         settings = source.record if isinstance(source, Result) else source
         if not isinstance(settings, Mapping):
             settings = read_settings(settings)
@@ -249,6 +250,8 @@ class Recipe:
             if given["model"].source != known["model"]:
                 here = given["model"].source
                 raise ValueError(f"{file} was made with {known['model']:.200}, but here {network} is {here}")
+        if (size is not None or batch is not None) and not isinstance(given["image"], images.NaturalImage):
+            raise TypeError(f"image must be one of lj.image to be resized, got {_checks.shown(given['image'])}")
         if size is not None:
             height, width = _checks.height_and_width(size)
             given["image"] = dataclasses.replace(given["image"], height=height, width=width)
@@ -292,15 +295,16 @@ def _optimizer(given: Any) -> optax.GradientTransformation | float:
         return given
     if callable(given) or given is None:
         advice = "; put a schedule into an optimizer, as in optax.adam(schedule)" if callable(given) else ""
-        raise TypeError(f"optimizer must be an optax optimizer or a learning rate for Adam, got {given!r:.200}{advice}")
+        raise TypeError(
+            f"optimizer must be an optax optimizer or a learning rate for Adam, got {_checks.shown(given)}{advice}"
+        )
     return _checks.number(_checks.number(given, "the learning rate", above=0), "the learning rate", most=_FASTEST)
 
 
 def numbers_of_steps(given: Any, steps: int, what: str) -> tuple[int, ...]:
     """Several numbers of steps, checked and in order."""
-    if not isinstance(given, Iterable) or isinstance(given, str):
-        raise TypeError(f"{what} must be several numbers of steps, such as (128, 512), got {given!r:.200}")
-    numbers = sorted({_checks.whole(number, f"a number in {what}", least=0) for number in given})
+    listed = _checks.several(given, what, "numbers of steps, such as (128, 512)")
+    numbers = sorted({_checks.whole(number, f"a number in {what}", least=0) for number in listed})
     if numbers and numbers[-1] > steps:
         raise ValueError(f"{what} must be at most {steps}, the number of steps, got {numbers[-1]}")
     return tuple(numbers)

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lightjax import images, transforms
+from lightjax import _checks, images, transforms
 from lightjax.images.statistics import SHIPPED
 from lightjax.objectives import Objective
 
@@ -65,7 +65,7 @@ def checked(settings: Any, file: str, names: Iterable[str]) -> Mapping[str, Any]
     }
     for name, is_right in right.items():
         if not is_right:
-            raise ValueError(f"{file} was not written by lightjax: its {name} is {settings[name]!r:.100}")
+            raise ValueError(f"{file} was not written by lightjax: its {name} is {_checks.shown(settings[name], 100)}")
     return settings
 
 
@@ -80,7 +80,7 @@ def read(name: str, value: Any, file: str) -> Any:
         _check_size(value)
         found = _from_json(value)
         if name == "image" and not isinstance(found, images.NaturalImage):
-            raise TypeError(f"it must be a NaturalImage, got {found!r:.100}")
+            raise TypeError(f"it must be a NaturalImage, got {_checks.shown(found, 100)}")
     except Foreign:
         raise
     except (ValueError, TypeError) as error:
@@ -108,18 +108,20 @@ def _from_json(value: Any) -> Any:
     """The inverse of `to_json` for images and transforms; lists become tuples."""
     match value:
         case {"kind": "FourierPhases", "statistics": statistics} if statistics not in SHIPPED:
-            raise ValueError(f"statistics must be one of {', '.join(SHIPPED)} in a file, got {statistics!r:.100}")
+            raise ValueError(
+                f"statistics must be one of {', '.join(SHIPPED)} in a file, got {_checks.shown(statistics, 100)}"
+            )
         case {"kind": str(name), **fields}:
             kind = _kind(name)
             if kind is None:
-                raise ValueError(f"unknown kind {name!r:.100}")
+                raise ValueError(f"unknown kind {_checks.shown(name, 100)}")
             return kind(**{key: _from_json(field) for key, field in fields.items()})
         case list():
             return tuple(_from_json(item) for item in value)
         case {"python": _}:
             raise Foreign("from a Python object that JSON cannot hold")
         case dict():
-            raise ValueError(f"lightjax does not write {value!r:.100}")
+            raise ValueError(f"lightjax does not write {_checks.shown(value, 100)}")
     return value
 
 

@@ -119,6 +119,9 @@ def render(
       ValueError, TypeError: If the recipe has no objective, or an argument is wrong.
       NonFiniteError: If the objective or its gradient stops being finite.
     """
+    if not isinstance(recipe, Recipe):
+        raise TypeError(f"recipe must be a Recipe, as Recipe.of returns it, got {_checks.shown(recipe)}")
+    _checks.flag(progress, "progress")
     if recipe.objective is None:
         raise ValueError("this recipe has no objective: give it one, as in Recipe.of('mixed4a:97')")
     calls = _calls(callback, every, recipe.steps)
@@ -208,15 +211,17 @@ def visualize_many(
       ValueError, TypeError, IndexError: If an argument is wrong; raised at once, before anything is compiled.
       WeightsError: If the network cannot be found or loaded.
     """
-    recipe = Recipe.of(None, **settings)
-    goals = batching.split(objectives, recipe.shapes)
-    seeds = list(seed) if isinstance(seed, Iterable) else [seed] * len(goals)
-    if len(seeds) != len(goals):
-        raise ValueError(f"give one seed for all jobs, or one for each: got {len(seeds)} seeds for {len(goals)} jobs")
-    seeds = [_checks.whole(one, "seed", least=0, most=2**32 - 1) for one in seeds]
+    _checks.flag(progress, "progress")
+    devices = batching.check_devices(devices)
     for name, value in (("chunk", chunk), ("memory", memory)):
         if value is not None:
             _checks.whole(value, name, least=1)
+    recipe = Recipe.of(None, **settings)
+    goals = batching.split(objectives, recipe.shapes)
+    seeds = _checks.several(seed, "seed", "numbers") if _checks.is_several(seed) else [seed] * len(goals)
+    if len(seeds) != len(goals):
+        raise ValueError(f"give one seed for all jobs, or one for each: got {len(seeds)} seeds for {len(goals)} jobs")
+    seeds = [_checks.whole(one, "seed", least=0, most=2**32 - 1) for one in seeds]
     for goal in goals:
         recipe.check(goal)
     _warn_of_copies(recipe, goals)
@@ -255,9 +260,9 @@ def _calls(callback: Callable | None, every: int | Iterable[int], steps: int) ->
     """Numbers of steps after which to call back, checked and in order."""
     if callback is None:
         return ()
-    if not callable(callback):
-        raise TypeError(f"callback must be a function of the result so far, got {callback!r:.200}")
-    if isinstance(every, Iterable):
+    if not callable(callback) or isinstance(callback, type):
+        raise TypeError(f"callback must be a function of the result so far, got {_checks.shown(callback)}")
+    if _checks.is_several(every):
         return numbers_of_steps(every, steps, "every")
     every = _checks.whole(every, "every", least=1)
     return (*range(every, steps, every), steps)

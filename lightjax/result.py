@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lightjax.pictures import encode, save, sheet
+from lightjax.pictures import encode, file_format, save, sheet
 
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
@@ -73,6 +73,7 @@ class Result:
 
     def save_snapshots(self, path: str | os.PathLike) -> list[Path]:
         """Save each snapshot beside `path`, for example as NAME_128.png after 128 steps; return the files."""
+        file_format(path)  # checks it
         saved = []
         for step, pictures in self.snapshots.items():
             file = Path(path).with_stem(f"{Path(path).stem}_{step}")

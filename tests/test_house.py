@@ -40,7 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "progress": {"_files", "optimize"},
     "batching": GROUND | NOUNS | {"optimize", "result", "recipe", "progress"},
     "render": GROUND | NOUNS | RENDERING,
-    "notebook": {"pictures", "result"},
+    "notebook": {"_checks", "pictures", "result"},
     "dream": GROUND | NOUNS | RENDERING | {"render"},
     # What is built on them.
     "analysis": GROUND | NOUNS | RENDERING | {"ops", "render"},

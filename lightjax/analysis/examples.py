@@ -82,12 +82,14 @@ def find(
       ArithmeticError: If an activation is infinite or not a number.
       OSError: If the folder does not exist, or a crop cannot be written.
     """
-    _checks.whole(count, "count", least=1)
-    _checks.whole(size, "size", least=1)
+    count, size = _checks.count(count, "count"), _checks.count(size, "size")
+    folder, output = _checks.path(folder, "folder"), _checks.path(output, "output")
+    _checks.function(model, "model")
+    _checks.flag(progress, "progress")
+    channels = _listed(channels)
     wanted = {layer: np.array(list(dict.fromkeys(indices)), np.int32) for layer, indices in channels.items() if indices}
     _, bands, found = input_of(model, size, size)
     shapes = _shapes(wanted, found)
-    folder, output = Path(folder), Path(output)
     paths = pictures_in(folder, output)
     excitations = jax.jit(_excitations(model, wanted))
 
@@ -116,6 +118,19 @@ def find(
         warnings.warn(f"skipped what cannot be read as a picture: {names}{more}", stacklevel=2)
     fields = {line.name: line.receptive_field for line in getattr(model, "layers", ())}
     return _write(best, wanted, shapes, fields, paths, folder, output, size)
+
+
+def _listed(channels: Any) -> dict[str, list[int]]:
+    """The channels of each layer, checked as far as they can be without the model."""
+    if not isinstance(channels, Mapping):
+        raise TypeError(f"channels must map names of layers to numbers of channels, got {_checks.shown(channels)}")
+    return {
+        _checks.text(layer, "a layer in channels"): [
+            _checks.whole(one, "a number in channels", least=-_checks.LARGEST, most=_checks.LARGEST)
+            for one in _checks.several(numbers, "channels", "numbers")
+        ]
+        for layer, numbers in channels.items()
+    }
 
 
 def input_of(model: Model, side: int, size: int = SIZE) -> tuple[int, int, dict[str, Any]]:

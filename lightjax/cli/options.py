@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from lightjax import _checks
+
 CACHE_SIZE = 2**30
 """Most bytes of compiled programs to keep; those that were not used for longest go first."""
 
@@ -24,7 +26,7 @@ CompilationCache = Annotated[
 def whole_number(text: str | int) -> int:
     """The whole number that was typed: 2048, but not 1.0. Typer also sends the default through here."""
     if not re.fullmatch(r"[+-]?[0-9]{1,20}", str(text)):
-        raise typer.BadParameter(f"{text!r:.200} is not a whole number")
+        raise typer.BadParameter(f"{_checks.shown(text)} is not a whole number")
     return int(text)
 
 
@@ -65,14 +67,16 @@ def size_of(text: str) -> tuple[int, int]:
     """Height and width of "224" or "160x320"."""
     match = re.fullmatch(r"([0-9]{1,20})(?:x([0-9]{1,20}))?", text)
     if not match:
-        raise ValueError(f"--size must be N or HEIGHTxWIDTH, such as 224 or 160x320, got {text!r:.200}")
+        raise ValueError(f"--size must be N or HEIGHTxWIDTH, such as 224 or 160x320, got {_checks.shown(text)}")
     return int(match[1]), int(match[2] or match[1])
 
 
 def numbers_of(text: str, option: str) -> list[int]:
     """The numbers of "64,256"."""
     if not re.fullmatch(r"[0-9]{1,20}(,[0-9]{1,20})*", text):
-        raise ValueError(f"{option} must be numbers with commas between them, such as 64,256, got {text!r:.200}")
+        raise ValueError(
+            f"{option} must be numbers with commas between them, such as 64,256, got {_checks.shown(text)}"
+        )
     return [int(n) for n in text.split(",")]
 
 

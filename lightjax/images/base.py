@@ -62,7 +62,7 @@ def check_basis(basis: Any) -> None:
     known = callable(getattr(basis, "init", None)) and callable(getattr(basis, "decode", None))
     plain = basis is None or isinstance(basis, str | bytes | bool | int | float | tuple | list | dict | type)
     if (plain or dataclasses.is_dataclass(basis)) and (not known or isinstance(basis, type)):
-        raise TypeError(f"basis must have functions init and decode, such as Fourier() has, got {basis!r:.200}")
+        raise TypeError(f"basis must have functions init and decode, such as Fourier() has, got {_checks.shown(basis)}")
 
 
 def check_sd(value: Any, what: str, **limits: float) -> float:

@@ -176,11 +176,12 @@ class Shared:
         check_basis(self.basis)
         if not isinstance(self.parts, tuple | list) or len(self.parts) > _MOST_PARTS:
             raise ValueError(
-                f"parts must be a list of pairs (pictures, divisor), at most {_MOST_PARTS}, got {self.parts!r:.200}"
+                f"parts must be a list of pairs (pictures, divisor), at most {_MOST_PARTS}, got "
+                f"{_checks.shown(self.parts)}"
             )
         pairs = [tuple(part) if isinstance(part, tuple | list) else (part,) for part in self.parts]
         if not pairs or any(len(pair) != 2 for pair in pairs):
-            raise ValueError(f"parts must be at least one pair (pictures, divisor), got {self.parts!r:.200}")
+            raise ValueError(f"parts must be at least one pair (pictures, divisor), got {_checks.shown(self.parts)}")
         what = ("the number of pictures of a part", "the divisor of a part")
         parts = tuple(tuple(_checks.whole(n, name, least=1) for n, name in zip(p, what, strict=True)) for p in pairs)
         _checks.keep(self, parts=parts, sd=check_sd(self.sd, "sd", above=0))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from lightjax import _checks
 from lightjax.images import statistics as natural
 from lightjax.images.base import Shape, check_sd, draw
 from lightjax.images.statistics import Matrix, Statistics
@@ -49,7 +50,7 @@ class FourierPhases:
         """Check the settings, and read a file. The statistics may be a placeholder of JAX here."""
         object.__setattr__(self, "contrast", check_sd(self.contrast, "contrast", above=0))
         if self.statistics is None or isinstance(self.statistics, bool | int | float | tuple | list | dict):
-            raise TypeError(f"statistics must be a name, a file or Statistics, got {self.statistics!r:.200}")
+            raise TypeError(f"statistics must be a name, a file or Statistics, got {_checks.shown(self.statistics)}")
         if isinstance(self.statistics, str | os.PathLike):
             found = natural.load_statistics(self.statistics)
             if self.statistics not in natural.SHIPPED:  # a name stays a name

@@ -173,7 +173,8 @@ def image(
     """
     height, width = _checks.height_and_width(size)
     if not callable(getattr(basis, "init", None)) or not callable(getattr(basis, "decode", None)):
-        raise TypeError(f"basis must have functions init and decode, such as Fourier() has, got {basis!r:.200}")
+        raise TypeError(f"basis must have functions init and decode, such as Fourier() has, got {_checks.shown(basis)}")
+    channels = _checks.whole(channels, "channels", least=1)
     if color is None:
         color = getattr(basis, "color", "lucid") if channels == 3 else "gray" if channels == 1 else "bands"
     return NaturalImage(height, width, batch, basis, color, squash, alpha, channels)  # type: ignore[arg-type]
@@ -186,6 +187,7 @@ def color_matrix(color: str | Matrix, channels: int = 3) -> np.ndarray:
       TypeError: If the color is neither a string nor an array.
       ValueError: If the name is unknown, or the matrix has a wrong shape or a value that is not finite.
     """
+    channels = _checks.whole(_checks.whole(channels, "channels", least=1), "channels", most=MOST_CHANNELS)
     color = _checked_color(color, channels)
     if not isinstance(color, str):
         return np.array(color, np.float32)
@@ -212,7 +214,7 @@ def _checked_color(color: Any, channels: int) -> str | Matrix:
         return color
     must = (
         f"color must be a name or a matrix [{channels}, planes] of finite numbers with 1 to {channels} planes, "
-        f"got {color!r:.200}"
+        f"got {_checks.shown(color)}"
     )
     if not isinstance(color, Sequence | np.ndarray | jax.Array):
         raise TypeError(must)
@@ -274,10 +276,15 @@ def check_start(image: Image, pictures: ArrayLike | str | os.PathLike, shape: Sh
       ValueError: If they have another size or other values, or the image cannot show them to within a gray level.
       OSError: If the file cannot be opened.
     """
-    number, height, width, channels = shape
+    sides = [_checks.count(side, "shape") for side in _checks.several(shape, "shape", "numbers, (N, H, W, C)")]
+    if len(sides) != 4:
+        raise ValueError(f"shape must have four numbers, (N, H, W, C), got {_checks.shown(shape)}")
+    number, height, width, channels = sides
+    if not callable(getattr(image, "decode", None)) or isinstance(image, type):
+        raise TypeError(f"image must have functions init and decode, as lj.image() has, got {_checks.shown(image)}")
     if isinstance(pictures, str | os.PathLike):
-        pictures = load_picture(pictures, (height, width), gray=channels == 1)
-    pictures = np.asarray(pictures)
+        pictures = load_picture(_checks.path(pictures, "start"), (height, width), gray=channels == 1)
+    pictures = _checks.array(pictures, "start")
     forms = {channels, *((3, 4) if channels == 4 else (1, 3) if channels == 1 else ())}
     if pictures.ndim in (3, 4) and (pictures.shape[-1], channels) == (4, 3):
         raise ValueError("start has opacity, so the image must have it too: use alpha=True")
@@ -303,12 +310,13 @@ def check_start(image: Image, pictures: ArrayLike | str | os.PathLike, shape: Sh
         pictures = pictures[..., :1]
     if pictures.shape[-1] < channels:
         pictures = np.concatenate([pictures, np.ones_like(pictures[..., :1])], axis=-1)
-    pictures = np.broadcast_to(pictures, shape)
+    pictures = np.broadcast_to(pictures, sides)
     shown = np.asarray(image.decode(inverse(image)(jnp.asarray(pictures))))
     off = np.abs(shown - pictures).max() * 255
     if not off <= 1:
         raise ValueError(
-            f"{image!r:.200} cannot show the picture to start from: it would be off by up to {off:.0f} gray levels "
+            f"{_checks.shown(image)} cannot show the picture to start from: it would be off by up to "
+            f"{off:.0f} gray levels "
             "(a gray image has no colors, and min_max always reaches black and white)"
         )
     return pictures

@@ -44,10 +44,9 @@ class Statistics:
     def __post_init__(self):
         """Check the settings. The spectrum may be a placeholder of JAX here."""
         if self.spectrum is None or isinstance(self.spectrum, str | bool | int | float | tuple | list | dict):
-            raise TypeError(f"spectrum must be an array [3, R, C], got {self.spectrum!r:.200}")
-        if np.shape(self.color) != (3, 3):
-            raise ValueError(f"color must be a matrix [3, 3], got {self.color!r:.200}")
-        _checks.numbers(self.color, "color")
+            raise TypeError(f"spectrum must be an array [3, R, C], got {_checks.shown(self.spectrum)}")
+        if np.shape(_checks.numbers(self.color, "color")) != (3, 3):
+            raise ValueError(f"color must be a matrix [3, 3], got {_checks.shown(self.color)}")
 
     def amplitude(self, height: int, width: int) -> Array | np.ndarray:
         """Mean magnitude of each wave of a picture of any size, up to a factor: `[3, H, W // 2 + 1]`, 0 for the mean.
@@ -120,11 +119,13 @@ def load_statistics(source: str | os.PathLike) -> Statistics:
     """Load statistics by name ("caltech101") or from a file that `lightjax statistics` wrote.
 
     Raises:
+      TypeError: If it is neither a name nor a path.
       ValueError: If the name is unknown, or the file holds something else.
       FileNotFoundError: If there is no such file.
     """
-    if source in SHIPPED:
-        return _shipped(str(source))
+    if isinstance(source, str) and source in SHIPPED:
+        return _shipped(source)
+    _checks.path(source, "statistics")
     if _files.is_name(source) and not Path(source).is_file():
         _checks.one_of(source, SHIPPED, "statistics")
     if not Path(source).is_file():

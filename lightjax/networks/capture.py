@@ -71,12 +71,12 @@ def capture(
     if isinstance(network, type):
         raise TypeError(f"network must be an instance, got the class {network.__name__}: call it first")
     if not callable(network) and call is None:
-        raise TypeError(f"network must be a module or a function of images, got {network!r:.200}; or give call")
+        raise TypeError(f"network must be a module or a function of images, got {_checks.shown(network)}; or give call")
     linen = _is(network, "flax.linen")
     if linen and variables is None:
         raise TypeError("a linen module needs its variables: capture(module, variables)")
     if not linen and variables is not None:
-        raise TypeError(f"variables must be None for a network that is no linen module, got {variables!r:.200}")
+        raise TypeError(f"variables must be None for a network that is no linen module, got {_checks.shown(variables)}")
     equinox = _is(network, "equinox")
     return Captured(
         network=variables if linen else network,
@@ -205,7 +205,7 @@ class Captured:
                 _name(result, "output")
                 return [], partition(network)[0]
             if not all(isinstance(activation, Array | np.ndarray) for activation in result.values()):
-                raise TypeError(f"network must return arrays by name, but this one returns {result!r:.200}")
+                raise TypeError(f"network must return arrays by name, but this one returns {_checks.shown(result)}")
             names.extend(result)
             return list(result.values()), partition(network)[0]
 
@@ -296,5 +296,5 @@ def _per_channel(value: ArrayLike, what: str, above: float | None = None) -> tup
     """One number, or one for each color."""
     numbers = np.ravel(_checks.numbers(value, what, above=above))
     if numbers.size not in (1, 3):
-        raise ValueError(f"{what} must be one number, or one for red, green and blue, got {value!r:.200}")
+        raise ValueError(f"{what} must be one number, or one for red, green and blue, got {_checks.shown(value)}")
     return tuple(float(number) for number in numbers)

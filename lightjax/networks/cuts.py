@@ -27,7 +27,7 @@ def check_given(given: Given, shapes: Mapping[str, Any]) -> dict[str, Array]:
       ValueError: If the network has no such activation, or one of another shape.
     """
     if not isinstance(given, Mapping):
-        raise TypeError(f"given must map names of layers to activations, got {given!r:.200}")
+        raise TypeError(f"given must map names of layers to activations, got {_checks.shown(given)}")
     arrays = {}
     for name, value in given.items():
         shape = shapes[_checks.one_of(name, shapes, "layer")]

@@ -13,7 +13,7 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
-from lightjax import ops
+from lightjax import _checks, ops
 from lightjax._structure import Note
 from lightjax.networks import cuts
 from lightjax.networks.architectures import Architecture, Layer, Node, graph, layers, parameter_shapes
@@ -198,11 +198,11 @@ def check_dtype(dtype: DTypeLike) -> jnp.dtype:
       ValueError: If it is not a floating-point type.
     """
     try:
-        known = jnp.dtype(dtype)
-    except TypeError:
+        known = jnp.dtype(bool if dtype is None else dtype)
+    except Exception:  # of objects that only look like types
         known = jnp.dtype(bool)
     if not jnp.issubdtype(known, jnp.floating):
-        raise ValueError(f"dtype must be a floating-point type such as float32 or bfloat16, got {dtype!r}")
+        raise ValueError(f"dtype must be a floating-point type such as float32 or bfloat16, got {_checks.shown(dtype)}")
     return known
 
 

@@ -75,6 +75,11 @@ def from_torch(
     program = isinstance(module, torch.export.ExportedProgram)
     if not program and not isinstance(module, torch.nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
+    scale, bgr, check = _checks.number(scale, "scale"), _checks.flag(bgr, "bgr"), _checks.flag(check, "check")
+    source = _checks.text(source, "source")
+    class_names = tuple(
+        _checks.text(name, "class_names") for name in _checks.several(class_names, "class_names", "texts")
+    )
     known = _known_preprocessing(module, preprocess)
     mean, std = (known.get(name) if given is None else given for name, given in (("mean", mean), ("std", std)))
     if mean is None or std is None:
@@ -105,8 +110,8 @@ def from_torch(
         fixed=fixed,
         mean=tuple(means),
         std=tuple(stds),
-        scale=_checks.number(scale, "scale"),
-        bgr=_checks.flag(bgr, "bgr"),
+        scale=scale,
+        bgr=bgr,
     )
     tensors = {
         key: np.ascontiguousarray(value.transpose(traced.orders.get(key, range(value.ndim))))
@@ -115,7 +120,7 @@ def from_torch(
     graph = fields.describe(graph, tensors)
     graph.check(tensors)
     name = f"{source or type(module).__name__}@{_digest(graph, tensors)}"
-    network = ConvertedNetwork.of(graph, tensors, source=name, class_names=tuple(class_names))
+    network = ConvertedNetwork.of(graph, tensors, source=name, class_names=class_names)
     if class_names and len(class_names) != network.layers[-1].channels:
         raise ValueError(f"the network has {network.layers[-1].channels} classes, got {len(class_names)} class_names")
     if check:
@@ -141,10 +146,16 @@ def _digest(graph: Graph, tensors: Mapping[str, np.ndarray]) -> str:
 def _known_preprocessing(module: Any, preprocess: Any) -> dict[str, Any]:
     """Size, mean and std from torchvision's transforms or from timm's record."""
     if preprocess is not None:
+        if isinstance(preprocess, type) or getattr(preprocess, "mean", None) is None:
+            raise TypeError(
+                "preprocess must have a mean and a std, as weights.transforms() of torchvision has, "
+                f"got {_checks.shown(preprocess)}"
+            )
         crop = getattr(preprocess, "crop_size", None)
         found = {"mean": getattr(preprocess, "mean", None), "std": getattr(preprocess, "std", None)}
         if crop:
-            found["size"] = (crop[0], crop[-1])
+            sides = _checks.several(crop, "the size of preprocess", "numbers")
+            found["size"] = (sides[0], sides[-1])
         return found
     record = getattr(module, "pretrained_cfg", None)
     if isinstance(record, Mapping) and "mean" in record:

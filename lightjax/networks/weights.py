@@ -87,7 +87,7 @@ def _located(model: str | os.PathLike) -> Path:
             return find(CHECKPOINTS[model])
         except ImportError as error:
             raise ImportError(f"{error}; {OFFER}") from None
-    path = Path(model)
+    path = _checks.path(model, "model")
     if not path.is_file():
         known = [*EMBEDDED, *CHECKPOINTS]
         if _files.is_name(model):

@@ -58,6 +58,8 @@ def primitive(formula: Callable[Concatenate[Activations, P], Array]) -> Callable
     Raises:
       TypeError: If an argument has no such annotation.
     """
+    if not inspect.isfunction(formula):
+        raise TypeError(f"formula must be a function of the activations, got {_checks.shown(formula)}")
     signature = inspect.signature(formula)
     parameters = list(signature.parameters.values())[1:]
     hints = typing.get_type_hints(formula, include_extras=True)  # annotations may be strings
@@ -94,7 +96,9 @@ def _argument(formula: str, name: str, hint: Any) -> Argument:
     for part in getattr(hint, "__metadata__", ()):
         if isinstance(part, Argument):
             return part
-    raise TypeError(f"argument {name!r} of {formula} must be annotated with a type such as Layer or Numbers")
+    raise TypeError(
+        f"argument {name!r} of the formula {formula} must be annotated with a type such as Layer or Numbers"
+    )
 
 
 # Checks.
@@ -102,7 +106,7 @@ def _argument(formula: str, name: str, hint: Any) -> Argument:
 
 def _layer(layer, what: str) -> str:
     if not isinstance(layer, str):
-        raise TypeError(f"{what} must be a string such as 'mixed4a', got {layer!r:.200}")
+        raise TypeError(f"{what} must be a string such as 'mixed4a', got {_checks.shown(layer)}")
     if not layer:
         raise ValueError(f"{what} must be the name of an activation, got ''")
     return layer
@@ -121,7 +125,7 @@ def _position(position, what: str):
         return _checks.wholes(position, what)
     if len(position) != 2:
         raise ValueError(
-            f"{what} must be (row, column) or one number that counts along the rows, got {position!r:.200}"
+            f"{what} must be (row, column) or one number that counts along the rows, got {_checks.shown(position)}"
         )
     return _checks.wholes(position[0], "row"), _checks.wholes(position[1], "column")
 

@@ -65,7 +65,7 @@ class Objective:
           TypeError: If `pictures` is something else, such as a slice.
         """
         if isinstance(pictures, tuple):
-            raise TypeError(f"picture must be a whole number or a list of them, got {pictures!r:.200}")
+            raise TypeError(f"picture must be a whole number or a list of them, got {_checks.shown(pictures)}")
         return Objective(_of_pictures, (), (_checks.wholes(pictures, "picture"), self))
 
     def __add__(self, other):
@@ -112,11 +112,16 @@ def check(objective: Objective, activations: Mapping[str, jax.ShapeDtypeStruct])
     """Check an objective against the shapes of the activations it will see, before anything is compiled.
 
     Raises:
+      TypeError: If something else is given.
       ValueError: If it names an unknown layer, does not return one real number, or is nested too deeply.
       IndexError: If a channel, position or picture is out of range.
     """
+    if not isinstance(objective, Objective):
+        raise TypeError(f"objective must be an Objective, got {_checks.shown(objective)}")
     if _depth(objective) > text.DEEPEST:
         raise ValueError(f"an objective must be nested at most {text.DEEPEST} deep: simplify it; long sums are no nest")
+    if not isinstance(activations, Mapping) or not all(map(_is_shape, activations.values())):
+        raise TypeError(f"activations must map names to shapes of arrays, got {_checks.shown(activations)}")
     last: list[str] = []
     named = lambda a: _Named(a, last)
     try:
@@ -128,7 +133,13 @@ def check(objective: Objective, activations: Mapping[str, jax.ShapeDtypeStruct])
         shape = list(activations[last[-1]].shape)
         raise IndexError(f"{error}; the activations of {last[-1]} are {shape}") from None
     if not isinstance(value, jax.ShapeDtypeStruct) or value.shape or not jnp.issubdtype(value.dtype, jnp.floating):
-        raise ValueError(f"an objective must return one real number, but {objective!r:.200} returns {value!r:.200}")
+        raise ValueError(
+            f"an objective must return one real number, but {_checks.shown(objective)} returns {_checks.shown(value)}"
+        )
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, jax.ShapeDtypeStruct | jax.Array | np.ndarray)
 
 
 def layers_of(objective: Objective) -> set[str]:

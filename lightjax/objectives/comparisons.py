@@ -9,6 +9,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from lightjax import _checks
 from lightjax.objectives import select
 from lightjax.objectives.arguments import Channel, Layer, Numbers, Positive, Power, Reduction, primitive
 from lightjax.objectives.select import Activations
@@ -95,7 +96,9 @@ def gram_matrix(activations: ArrayLike) -> Array:
     References:
       Gatys et al., "A Neural Algorithm of Artistic Style", 2015; normalized as in Lucid.
     """
-    activations = select.at_least_float32(activations)
+    activations = select.at_least_float32(_checks.numbers(activations, "activations"))
+    if not activations.ndim:
+        raise ValueError("activations must be [..., C], got one number")
     rows = activations.reshape(-1, activations.shape[-1])
     return rows.T @ rows / len(rows)
 

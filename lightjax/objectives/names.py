@@ -38,5 +38,5 @@ def known(layer: str, layers: Iterable[str]) -> str:
         for pattern, name in _ELSEWHERE.items():
             match = re.fullmatch(pattern, layer)
             if match is not None and match.expand(name) in layers:
-                raise ValueError(f"unknown layer {layer!r:.200}; here it is called {match.expand(name)!r}")
+                raise ValueError(f"unknown layer {_checks.shown(layer)}; here it is called {match.expand(name)!r}")
     return _checks.one_of(layer, layers, "layer")

@@ -1,6 +1,6 @@
 """Strings and functions become objectives, and names of classes become indices."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
-from lightjax import labels
+from lightjax import _checks, labels
 from lightjax.objectives import text as expressions
 from lightjax.objectives.base import PRIMITIVES, Objective
 from lightjax.objectives.select import Activations
@@ -31,8 +31,8 @@ def objective(fn: Callable[..., Array], *leaves: Any) -> Objective:
     Raises:
       TypeError: If `fn` is not a function.
     """
-    if not callable(fn):
-        raise TypeError(f"fn must be a function of the activations, got {fn!r:.200}")
+    if not callable(fn) or isinstance(fn, type):
+        raise TypeError(f"fn must be a function of the activations, got {_checks.shown(fn)}")
     return Objective(fn, (), leaves)
 
 
@@ -63,7 +63,8 @@ def parse(text: str, layers: Iterable[str] = ()) -> Objective:
       ValueError: If the text has another form.
     """
     if not isinstance(text, str):
-        raise TypeError(f"text must be a string such as 'mixed4a:97', got {text!r:.200}")
+        raise TypeError(f"text must be a string such as 'mixed4a:97', got {_checks.shown(text)}")
+    layers = _names(layers)
     result = expressions.read(text, {one.constructor.__name__: one.constructor for one in PRIMITIVES.values()}, layers)
     if not isinstance(result, Objective):
         raise expressions.no_layer(text)
@@ -80,19 +81,26 @@ def as_objective(value: "str | Objective | Callable[[Activations], Array]", laye
     Raises:
       TypeError: If it is something else.
     """
+    layers = _names(layers)
     if isinstance(value, Objective):
         return value
     if isinstance(value, str):
         return parse(value, layers)
-    if callable(value):
+    if callable(value) and not isinstance(value, type):
         return objective(value)
     several = "; for several objectives, each with its own picture, call visualize_many" * isinstance(
         value, list | tuple
     )
     raise TypeError(
         "objective must be a string such as 'mixed4a:97', an Objective or a function of the activations, "
-        f"got {value!r:.200}{several}"
+        f"got {_checks.shown(value)}{several}"
     )
+
+
+def _names(layers: Any) -> list[str]:
+    """Names of layers, checked; a mapping by name will do."""
+    several = list(layers) if isinstance(layers, Mapping) else _checks.several(layers, "layers", "names of layers")
+    return [_checks.text(layer, "the name of a layer in layers") for layer in several]
 
 
 def resolve(objective: Objective, model: Any) -> Objective:
@@ -111,6 +119,8 @@ def resolve(objective: Objective, model: Any) -> Objective:
       ValueError: If the model has no names, if no class or several classes have the name, or if an index belongs to a
         logit that stands for no class.
     """
+    if not isinstance(objective, Objective):
+        raise TypeError(f"objective must be an Objective, got {_checks.shown(objective)}")
     names = getattr(model, "class_names", ())
 
     def is_class(term) -> bool:

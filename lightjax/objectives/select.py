@@ -13,6 +13,7 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
+from lightjax import _checks
 from lightjax.objectives import names
 
 Activations = Mapping[str, Array]
@@ -137,7 +138,8 @@ def at(x: Array, layer: str, position: Any) -> Array:
     if any(np.ndim(part) for part in jax.tree.leaves(position)):
         raise ValueError(
             f"position in {layer} must be (row, column) or one number that counts along the rows, "
-            f"got {position!r:.200}; for a window use channel(layer, channel, rows=range(3, 5), columns=range(4, 9))"
+            f"got {_checks.shown(position)}; for a window use channel(layer, channel, rows=range(3, 5), "
+            "columns=range(4, 9))"
         )
     if isinstance(position, tuple):
         return window(x, layer, *position).reshape(pictures, -1, depth)

@@ -65,17 +65,18 @@ def read(text: str, functions: Mapping[str, Callable], layers: Iterable[str] = (
     """
     if len(text) > _MOST_CHARACTERS:
         raise ValueError(
-            f"cannot read the objective {text!r:.200}: it has {len(text)} characters, and the most are "
+            f"cannot read the objective {_checks.shown(text)}: it has {len(text)} characters, and the most are "
             f"{_MOST_CHARACTERS}; build this objective in Python"
         )
     if left_out := omissions(text):
         raise ValueError(
-            f"cannot read the objective {text!r:.200}: {left_out[0]:.200} stands for an array or a function that is "
+            f"cannot read the objective {_checks.shown(text)}: {left_out[0]:.200} stands for an array or "
+            "a function that is "
             "not written out; build this objective in Python"
         )
     channels = [int(last) - int(first) for first, last in _RANGE.findall(text)]
     if sum(map(abs, channels)) >= _MOST_CHANNELS:
-        raise ValueError(f"cannot read the objective {text!r:.200}: its ranges are longer than any layer")
+        raise ValueError(f"cannot read the objective {_checks.shown(text)}: its ranges are longer than any layer")
     layers = list(layers)
     if re.fullmatch(LAYER, text.strip()) or text.strip() in layers:
         return functions["layer"](text.strip())
@@ -86,7 +87,7 @@ def read(text: str, functions: Mapping[str, Callable], layers: Iterable[str] = (
         if isinstance(error, RecursionError | MemoryError):
             reason = "it is nested too deeply"
         raise ValueError(
-            f"cannot read the objective {text!r:.200} ({reason:.200}); {_FORM}{_advice(text, layers)}"
+            f"cannot read the objective {_checks.shown(text)} ({reason:.200}); {_FORM}{_advice(text, layers)}"
         ) from None
 
 
@@ -143,7 +144,7 @@ def _advice(text: str, layers: Sequence[str]) -> str:
 
 def no_layer(text: str) -> ValueError:
     """The error for an expression that is a number or a string and not an objective."""
-    return ValueError(f"cannot read the objective {text!r:.200} (it names no layer); {_FORM}")
+    return ValueError(f"cannot read the objective {_checks.shown(text)} (it names no layer); {_FORM}")
 
 
 def call(constructor: Callable, values: Mapping[str, Any]) -> ast.expr:
@@ -228,19 +229,24 @@ def _spell_out(match: re.Match) -> str:
     if bounds := re.fullmatch(rf"({_DIGITS})-({_DIGITS})", channels):
         first, last = int(bounds[1]), int(bounds[2])
         if last < first:
-            raise ValueError(f"the range {channels!r:.200} runs backwards; write {last}-{first}, or ' - ' to subtract")
+            raise ValueError(
+                f"the range {_checks.shown(channels)} runs backwards; write {last}-{first}, or ' - ' to subtract"
+            )
         index: int | list[int] = list(range(first, last + 1))
     elif re.fullmatch(rf"{_DIGITS}(,{_DIGITS})*", channels):
         index = [int(c) for c in channels.split(",")] if "," in channels else int(channels)
     else:
         raise ValueError(
-            f"channel of {name!r:.200} must be a number, a list such as 97,143 or a range such as 90-99, "
-            f"got {channels!r:.200}; put spaces around the operators of arithmetic"
+            f"channel of {_checks.shown(name)} must be a number, a list such as 97,143 or a range such as 90-99, "
+            f"got {_checks.shown(channels)}; put spaces around the operators of arithmetic"
         )
     if position is None:
         return f"channel({name!r}, {index!r})"
     if not re.fullmatch(_DIGITS, position):
-        raise ValueError(f"position in {name!r:.200} must be one number, counted along the rows, got {position!r:.200}")
+        raise ValueError(
+            f"position in {_checks.shown(name)} must be one number, counted along the rows, got "
+            f"{_checks.shown(position)}"
+        )
     return f"neuron({name!r}, {index!r}, {int(position)})"
 
 
@@ -271,7 +277,7 @@ def _evaluate(node: ast.expr, functions: Mapping[str, Callable]) -> Any:
             named = {keyword.arg: _evaluate(keyword.value, functions) for keyword in keywords}
             if None not in named:
                 return functions[name](*(_evaluate(arg, functions) for arg in args), **named)  # type: ignore[arg-type]
-    raise TypeError(f"{ast.unparse(node)!r:.200} is not understood")
+    raise TypeError(f"{_checks.shown(ast.unparse(node))} is not understood")
 
 
 def _sum(node: ast.BinOp, functions: Mapping[str, Callable]) -> Any:
@@ -291,5 +297,7 @@ def _calculated(op: ast.operator, left: Any, right: Any) -> Any:
     """An operation on numbers and objectives. Texts and lists are refused: Python would repeat them."""
     for operand in (left, right):
         if isinstance(operand, str | list | tuple):
-            raise TypeError(f"unsupported operand {operand!r:.50}: only numbers and objectives are calculated with")
+            raise TypeError(
+                f"unsupported operand {_checks.shown(operand, 50)}: only numbers and objectives are calculated with"
+            )
     return _OPERATIONS[type(op)](left, right)

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from jax import Array
 
+from lightjax import _checks
 from lightjax.objectives import select
 from lightjax.objectives.arguments import Channel, Columns, Label, Layer, Position, Reduction, Rows, primitive
 from lightjax.objectives.select import Activations
@@ -118,6 +119,7 @@ def class_logit(activations: Activations, label: Label, *, layer: Layer = LOGITS
     """
     if isinstance(label, str):
         raise ValueError(
-            f"the index of class {label!r:.200} is not known yet: objectives.resolve(objective, model) looks it up"
+            f"the index of class {_checks.shown(label)} is not known yet: objectives.resolve(objective, "
+            "model) looks it up"
         )
     return select.take(select.read(activations, layer), label, -1, "class", layer).mean()

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
 import jax
@@ -71,10 +71,10 @@ def numbers(given: Any, what: str, *, above: float | None = None, most: float | 
       TypeError: If something else is given.
       ValueError: If there is no number, or one is out of range.
     """
-    given = _without_arrays(given)
-    several = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str | bytes) else (given,)
+    given = _checks.plain(given)
+    several = tuple(given) if _checks.is_several(given) else (given,)
     if not several:
-        raise ValueError(f"{what} must contain at least one number, got {given!r}")
+        raise ValueError(f"{what} must contain at least one number, got {_checks.shown(given)}")
     return tuple(_checks.number(value, what, above=above, most=most) for value in several)
 
 
@@ -112,7 +112,7 @@ def check_transform(given: Any) -> None:
       TypeError: If it is not a function.
     """
     if not callable(given) or isinstance(given, type):
-        raise TypeError(f"a transform must be a function of a key and images, got {given!r:.200}")
+        raise TypeError(f"a transform must be a function of a key and images, got {_checks.shown(given)}")
 
 
 def at_step(transform: Transform, step: ArrayLike) -> Transform:
@@ -124,18 +124,18 @@ def at_step(transform: Transform, step: ArrayLike) -> Transform:
         and need not be hashable.
 
     Raises:
-      TypeError: If the method returns something else than a function.
+      TypeError: If it is no transform, if the method returns something else than a function, or if `step` is no number.
+      ValueError: If `step` is negative.
     """
+    check_transform(transform)
+    if not isinstance(step, jax.Array):
+        _checks.whole(step, "step", least=0)
     method = getattr(transform, "at_step", None)
     if method is None:
         return transform
     found = method(step)
     check_transform(found)
     return found
-
-
-def _without_arrays(given: Any) -> Any:
-    return given.tolist() if isinstance(given, np.ndarray | jax.Array) else given
 
 
 def each(fn: Callable[[Array, Array], Array], key: Array, images: Array) -> Array:
@@ -200,7 +200,7 @@ class Compose:
 
     def __post_init__(self):
         if not isinstance(self.transforms, tuple | list):
-            raise TypeError(f"transforms must be several transforms, got {self.transforms!r:.200}")
+            raise TypeError(f"transforms must be several transforms, got {_checks.shown(self.transforms)}")
         flat: list[Transform] = []
         for transform in self.transforms:
             check_transform(transform)

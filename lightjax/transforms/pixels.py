@@ -224,9 +224,9 @@ class CollapseAlpha:
         images.Fourier(sd=self.sd, decay=self.decay)
         if self.color is None:
             return
-        if np.shape(self.color) not in ((), (3,)):
-            raise ValueError(f"color must be a gray or (red, green, blue), got {self.color!r:.200}")
         values = [_checks.number(value, "color", least=0, most=1) for value in numbers(self.color, "color")]
+        if len(values) not in (1, 3):
+            raise ValueError(f"color must be a gray or (red, green, blue), got {_checks.shown(self.color)}")
         _checks.keep(self, color=tuple(values * 3 if len(values) == 1 else values))
 
     def __call__(self, key: Array, images: Array) -> Array:

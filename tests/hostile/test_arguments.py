@@ -1,0 +1,347 @@
+"""Every argument of every public function gets odd values, and does well or raises an error of lightjax's own."""
+
+import inspect
+import time
+import traceback
+import types
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lightjax as lj
+from lightjax import _checks, analysis, batching, images, networks, objectives, ops, optimize, pictures, transforms
+from lightjax.analysis import examples
+from lightjax.networks import torch_export
+from tests.hostile.odd_values import VALUES
+
+LONGEST = 600
+"""Most characters of an error."""
+OWN = str(Path(lj.__file__).parent)
+KINDS = (TypeError, ValueError, IndexError, OSError, lj.WeightsError)
+
+Call = tuple[tuple, dict[str, Any]]
+
+
+class Reached(Exception):
+    """All arguments were accepted, and a render would begin."""
+
+
+def network(pictures):
+    """Two layers."""
+    return {"a": pictures[..., :2] * 2, "b": pictures.mean((1, 2))}
+
+
+def of(*args, **kwargs) -> Callable[[], Call]:
+    """Arguments of a call that works."""
+    return lambda: (args, kwargs)
+
+
+PICTURE = np.full((16, 16, 3), 0.5, np.float32)
+TINY: dict[str, Any] = {"model": network, "transform": None, "steps": 1}
+SHAPES = {"a": jax.ShapeDtypeStruct((1, 4, 4, 2), jnp.float32)}
+LAYER = "a"
+
+
+def formula(activations, layer: objectives.arguments.Layer):
+    """A formula for `primitive`."""
+    return activations[layer].mean()
+
+
+def file(name: str) -> Path:
+    """A picture with settings, in the folder of the running test."""
+    return Path(name)
+
+
+def result() -> lj.Result:
+    """A result that was not rendered."""
+    settings = {"objective": "a:1", "seed": 0, "model": "network"}
+    return lj.Result(PICTURE[None], {1: PICTURE[None]}, np.zeros(1, np.float32), settings)
+
+
+def tiny_module() -> Any:
+    """A PyTorch network of one layer."""
+    import torch
+
+    return torch.nn.Conv2d(3, 2, 1)
+
+
+CALLS: dict[str, Callable[[], Call]] = {
+    # lightjax
+    "capture": of(network, None, call=lambda net, x: net(x), mean=0.5, std=0.5, size=8),
+    "dream": of(PICTURE, "a", octaves=1, steps=1, jitter=1, size=12, model=network, progress=False),
+    "from_torch": lambda: ((tiny_module(),), {"size": 8, "mean": (0, 0, 0), "std": (1, 1, 1), "check": False}),
+    "image": of(8),
+    "load_model": of(),
+    "load_picture": lambda: ((file("picture.png"), 8), {}),
+    "render": lambda: ((lj.Recipe.of("a:1", size=8, **TINY),), {"callback": print, "progress": False}),
+    "show": lambda: (([PICTURE], ["one"]), {}),
+    "visualize": of("a:1", size=8, callback=print, progress=False, **TINY),
+    "visualize_many": lambda: ((["a:1", "a:0"],), {"seed": 0, "progress": False, **TINY, "size": 8}),
+    "Recipe.of": of("a:1", size=8, **TINY),
+    "Recipe.read": lambda: ((file("picture.png"), "a:1"), {"model": network, "batch": 1}),
+    "Result.save": lambda: ((result(), "saved.png"), {}),
+    "Result.save_snapshots": lambda: ((result(), "saved.png"), {}),
+    # objectives
+    "activation_difference": of(LAYER, np.zeros((4, 4, 2))),
+    "alignment": of(LAYER),
+    "as_objective": of("a:1"),
+    "blur_input_each_step": of(),
+    "boundary_complexity": of(),
+    "caricature": of(LAYER, np.zeros((4, 4, 2))),
+    "channel": of(LAYER, 1, rows=1, columns=1),
+    "channel_interpolate": of(LAYER, 1, LAYER, 0),
+    "check": lambda: ((lj.channel("a", 1), SHAPES), {}),
+    "class_logit": of(1, layer="b"),
+    "deepdream": of(LAYER, rows=1, columns=1),
+    "direction": of(LAYER, np.ones(2), rows=1, columns=1),
+    "direction_channel": of(LAYER, 1, np.ones((4, 4)), rows=None, columns=None),
+    "direction_neuron": of(LAYER, np.ones(2), 1),
+    "diversity": of(LAYER),
+    "gram_matrix": of(np.ones((1, 2, 2, 2))),
+    "input_diff": of(PICTURE),
+    "l1": of(),
+    "l2": of(),
+    "layer": of(LAYER, rows=1, columns=1),
+    "mean_alpha": of(),
+    "neuron": of(LAYER, 1, 1),
+    "objective": of(lambda activations: activations["a"].mean()),
+    "parse": of("a:1"),
+    "primitive": of(formula),
+    "resolve": lambda: ((lj.channel("a", 1), network), {}),
+    "style": of(LAYER, np.zeros((4, 4, 2))),
+    "tensor_direction": of(LAYER, np.ones((4, 4, 2)), rows=None, columns=None),
+    "total_variation": of(),
+    "Objective.__getitem__": lambda: ((lj.channel("a", 1), 0), {}),
+    "Objective.__add__": lambda: ((lj.channel("a", 1), 1), {}),
+    "Objective.__rmul__": lambda: ((lj.channel("a", 1), 2), {}),
+    # transforms
+    "Between": of(0.5, 1),
+    "CollapseAlpha": of(0.5),
+    "ColorJitter": of(),
+    "Compose": of((transforms.Pad(1),)),
+    "CropOrPad": of(8),
+    "GaussianBlur": of(1),
+    "Jitter": of(1),
+    "Noise": of(0.1, 0.1),
+    "NormalizeGradient": of(1),
+    "Pad": of(1),
+    "RandomCrop": of(8),
+    "RandomFlip": of(),
+    "RandomRotate": of(1),
+    "RandomScale": of(1),
+    "SameForAll": lambda: ((transforms.Pad(1),), {}),
+    "at_step": lambda: ((transforms.Pad(1), 0), {}),
+    "compose": lambda: ((transforms.Pad(1),), {}),
+    # images
+    "Cppn": of(),
+    "Fourier": of(),
+    "FourierPhases": of(),
+    "Laplacian": of(),
+    "NaturalImage": of(8, 8, 1, images.Fourier(), "lucid", "sigmoid", False),
+    "Pixels": of(),
+    "Shared": of(),
+    "Statistics": of(np.eye(3).tolist(), np.ones((3, 5, 3))),
+    "check_start": lambda: ((images.image(16), PICTURE, (1, 16, 16, 3)), {}),
+    "color_matrix": of("lucid"),
+    "load_statistics": of("caltech101"),
+    # ops, optimize
+    "rectifier": of("plain"),
+    "clamp_params": of(-1, 1),
+    # pictures
+    "check_shown": of((8, 8, 3)),
+    "encode": of(PICTURE, "PNG", {"a": 1}),
+    "file_format": of("a.png"),
+    "find_pictures": lambda: ((Path("."),), {}),
+    "read_settings": lambda: ((file("picture.png"),), {}),
+    "save": of("saved.png", PICTURE, {"a": 1}),
+    "sheet": of(PICTURE[None], 1, 1),
+    "to_bytes": of(PICTURE),
+    # analysis
+    "find": lambda: ((network, Path("."), {"a": [0]}, Path("out"), 1, 8, False), {}),
+}
+"""For each function the arguments of a call that works. Those left out are left to their defaults."""
+
+LEFT_OUT: dict[str, str] = {}
+"""Why other public names are not called here."""
+for names, reason in {
+    "Objective Recipe Result Captured ConvertedNetwork InceptionV1": "others build it: channel, Recipe.of, visualize, "
+    "capture, from_torch, load_model",
+    "NonFiniteError WeightsError ConversionError": "an error, which lightjax raises",
+    "Basis Image Transform Move Activations Shape Padding Relu": "a type, or a base class without arguments",
+    "Architecture Block Layer ResponseNorm": "a record of constants of published networks",
+    "live": "needs a notebook; tested in test_notebook.py",
+    "Setup State init advance lower decode activations": "inner functions of a render: what they get, Recipe checked",
+    "clamp conv gradient_of_length leaky_gradient_relu local_response_norm lucid_relu max_pool relu resample "
+    "same_padding": "operations of networks, called with arrays inside of compiled programs",
+    "DEFAULT GHIASI LUCENT LUCID LUCID_ATLAS LUCID_INVERSION MACO TORCHLIGHT": "a transform, called with arrays",
+}.items():
+    LEFT_OUT |= dict.fromkeys(names.split(), reason)
+
+WORDS: dict[str, tuple[str, ...]] = {
+    "optimizer": ("learning rate",),
+    "rule": ("relu",),
+    "model": ("network",),
+    "value": ("border", "objective", "layer"),
+    "objective": ("layer",),
+    "objectives": ("layer",),
+    "text": ("objective", "layer"),
+    "path": ("picture", "the name must end in"),
+    "position": ("row",),
+    "shape": ("pictures of",),
+    "other": ("a number combined",),
+    "activations": ("layer",),
+    "low": ("high",),
+    "output": ("except those in",),
+    "source": ("picture", "statistics", "settings"),
+    "start": ("picture",),
+    "image": ("picture",),
+    "images": ("picture",),
+    "pictures": ("start",),
+}
+"""What errors may call an argument whose name they do not have."""
+
+EXTRAS: dict[str, Callable] = {
+    "Recipe.of": lj.Recipe.of,
+    "Recipe.read": lj.Recipe.read,
+    "Result.save": lj.Result.save,
+    "Result.save_snapshots": lj.Result.save_snapshots,
+    "Objective.__getitem__": lj.Objective.__getitem__,
+    "Objective.__add__": lj.Objective.__add__,
+    "Objective.__rmul__": lj.Objective.__rmul__,
+    "find": examples.find,
+}
+
+
+def public() -> dict[str, Callable]:
+    """Everything that can be called in the public modules, by name."""
+    found: dict[str, Callable] = dict(EXTRAS)
+    for module in (lj, objectives, transforms, images, ops, optimize, pictures, networks, analysis):
+        own = lambda value, module=module: getattr(value, "__module__", "") == module.__name__
+        names = getattr(module, "__all__", None) or [
+            name for name, value in vars(module).items() if not name.startswith("_") and own(value)
+        ]
+        for name in names:
+            value = getattr(module, name)
+            if callable(value) and not isinstance(value, types.ModuleType):
+                assert found.setdefault(name, value) is value, f"two public functions are called {name}"
+    return found
+
+
+def attempts(function: Callable, call: Call) -> dict[str, Callable[[Any], Any]]:
+    """For each argument a function that calls with another value for it."""
+    args, kwargs = call
+    signature = inspect.signature(function)
+    bound = signature.bind(*args, **kwargs)
+    one_by_one = {}
+    for name, parameter in signature.parameters.items():
+        if name == "self":
+            continue
+        if parameter.kind is parameter.VAR_KEYWORD:
+            for key in bound.arguments.get(name, {}):
+                one_by_one[key] = lambda value, key=key: function(*args, **(kwargs | {key: value}))
+            for key in ("image", "optimizer", "relu", "views", "start", "snapshots", "seed", "size"):
+                if key not in one_by_one and key not in signature.parameters:
+                    dropped = {k: v for k, v in kwargs.items() if key != "image" or k != "size"}
+                    one_by_one[key] = lambda v, key=key, kw=dropped: function(*args, **(kw | {key: v}))
+        elif parameter.kind is parameter.VAR_POSITIONAL:
+            one_by_one[name] = lambda value: function(*args, value, **kwargs)
+        else:
+
+            def replaced(value, name=name):
+                given = signature.bind_partial(*args, **kwargs)
+                given.arguments[name] = value
+                if name == "image":
+                    given.arguments.pop("size", None)
+                ordered = {n: given.arguments[n] for n in signature.parameters if n in given.arguments}
+                given.arguments = ordered
+                return function(*given.args, **given.kwargs)
+
+            one_by_one[name] = replaced
+    return one_by_one
+
+
+def wrong_with(error: BaseException, argument: str) -> str:
+    """What is wrong with an error; empty if nothing is."""
+    text = str(error)
+    if not isinstance(error, KINDS):
+        return "another kind of error"
+    if "\n" in text or not text.isprintable():
+        return "several lines"
+    if len(text) > LONGEST:
+        return f"{len(text)} characters"
+    where = traceback.extract_tb(error.__traceback__)[-1].filename
+    if not where.startswith(OWN) and not isinstance(error, OSError):
+        return f"raised in {where}"
+    words = (argument, argument.replace("_", " "), argument.rstrip("s"), *WORDS.get(argument, ()))
+    if not isinstance(error, OSError | lj.WeightsError) and not any(word.lower() in text.lower() for word in words):
+        return "does not name the argument"
+    return ""
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch) -> Path:
+    """An empty folder with one picture, where renders end before they begin."""
+    monkeypatch.chdir(tmp_path)
+
+    def reached(*args, **kwargs):
+        raise Reached
+
+    monkeypatch.setattr(batching, "Jobs", reached)
+    monkeypatch.setattr(torch_export, "trace", reached)
+    recipe = lj.Recipe.of("a:1", size=8, model=network, transform=None, steps=1)
+    pictures.save("picture.png", PICTURE, recipe.describe())
+    return tmp_path
+
+
+def test_all_public_functions_are_covered():
+    found = public()
+    assert sorted(found.keys() - CALLS.keys() - LEFT_OUT.keys()) == []
+    assert sorted((CALLS.keys() | LEFT_OUT.keys()) - found.keys()) == []
+    assert sorted(CALLS.keys() & LEFT_OUT.keys()) == []
+
+
+def test_arrays_without_axes_are_numbers(place):
+    one, other = (lj.visualize_many(["a:1"], seed=seed, chunk=1, size=8, **TINY) for seed in (3, jnp.array(3)))
+    assert [inspect.getgeneratorlocals(renders._results)["seeds"] for renders in (one, other)] == [[3], [3]]
+    assert lj.channel("a", jnp.array(1)).leaves[0] == 1
+    assert images.image(np.array(8), batch=jnp.array(2)).batch == 2
+    with pytest.raises(TypeError, match=r"devices must be devices of jax.devices\(\), got 1"):
+        lj.visualize_many(["a:1"], devices=[1, 2], size=8, **TINY)
+
+
+def test_errors_show_any_value_in_a_short_line():
+    shown = {word: _checks.shown(make()) for word, make in VALUES.items()}
+    assert all(len(text) <= 200 and text.isprintable() for text in shown.values())
+    assert shown["mute"] == "something of type Mute"
+    assert shown["large JAX array"] == "an array [40, 40, 3] of float32"
+    assert shown["zeros(2, 2)"] == "array([[0., 0.], [0., 0.]])"
+
+
+def test_odd_values_for_every_argument(place):
+    number, wrong, times = 0, [], {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, call in CALLS.items():
+            start = time.process_time()
+            for argument, attempt in attempts(public()[name], call()).items():
+                for word, make in VALUES.items():
+                    number += 1
+                    try:
+                        attempt(make())
+                    except Reached:
+                        pass
+                    except Exception as error:
+                        what = wrong_with(error, argument)
+                        if what:
+                            shown = f"{type(error).__name__}: {str(error)[:200]!r}"
+                            wrong.append(f"{name}({argument}={word}): {what}: {shown}")
+            times[name] = time.process_time() - start
+    print(f"{number} attempts, {len(wrong)} mishandled; the slowest: {sorted(times, key=times.__getitem__)[-5:]}")
+    assert number > 15_000
+    assert not wrong, f"{len(wrong)} of {number} are mishandled:\n" + "\n".join(wrong)
