@@ -72,7 +72,9 @@ def attention(
     if attn_mask is not None:
         mask = attn_mask.home
         scores = jnp.where(mask, scores, -jnp.inf) if mask.dtype == bool else scores + mask
-    return plain(ops.softmax_product(scores, v), q.ndim - 1)
+    batch = jnp.broadcast_shapes(scores.shape[:-2], v.shape[:-2])
+    scores, v = (jnp.broadcast_to(x, batch + x.shape[-2:]) for x in (scores, v))
+    return plain(ops.softmax_product(scores, v), len(batch) + 1)
 
 
 @operation("softmax")
