@@ -2,12 +2,14 @@
 
 lightjax makes whole steps of `visualize`: image, transforms, network forward and backward to a layer, optimizer.
 PyTorch has the network alone, on the same 224 pixels: forward, cut at the layer, and backward to the picture, channels
-first and channels last, of which the faster counts. "lucent" is its loop's share: the whole network with hooks. The
+first and channels last, of which the faster counts. "lucent" is its loop's share: the whole network,
+hooked, with weights that want gradients. The
 contenders run in turn, in one process, with random weights; read the ratios of the medians. PyTorch's two threads wait
 for each other at every operation, so that other processes slow it tenfold: `--busy` measures one thread of each.
 """
 
 import argparse
+import copy
 import os
 import statistics
 import sys
@@ -55,7 +57,7 @@ class _Reached(Exception):
 
 def torch_gradient(net: nn.Module, layer: str, *, whole: bool, channels_last: bool) -> Callable[[], float]:
     """Seconds of the gradient of a channel with respect to a picture, the network cut at the layer, or whole and all hooked."""
-    net.requires_grad_(False)
+    net.requires_grad_(whole)  # Lucent leaves a network as it comes, and so computes gradients by its weights too
     form = torch.channels_last if channels_last else torch.contiguous_format
     picture = torch.rand(1, 3, SIZE, SIZE).to(memory_format=form).requires_grad_()
     found: dict[str, Tensor] = {}
@@ -138,7 +140,7 @@ def row(name: str, rounds: int) -> str:
     for form in ("first", "last"):
         contenders[form] = torch_gradient(net, case.layer, whole=False, channels_last=form == "last")
     if case.over_lucent:
-        contenders["lucent"] = torch_gradient(net, case.layer, whole=True, channels_last=False)
+        contenders["lucent"] = torch_gradient(copy.deepcopy(net), case.layer, whole=True, channels_last=False)
     for run in contenders.values():
         run()
     found = medians(contenders, rounds)
