@@ -9,6 +9,7 @@ for each other at every operation, so that other processes slow it tenfold: `--b
 """
 
 import argparse
+import contextlib
 import copy
 import os
 import statistics
@@ -56,7 +57,7 @@ class _Reached(Exception):
 
 
 def torch_gradient(net: nn.Module, layer: str, *, whole: bool, channels_last: bool) -> Callable[[], float]:
-    """Seconds of the gradient of a channel with respect to a picture, the network cut at the layer, or whole and all hooked."""
+    """Seconds of the gradient of a channel by a picture, the network cut at the layer, or whole and hooked."""
     net.requires_grad_(whole)  # Lucent leaves a network as it comes, and so computes gradients by its weights too
     form = torch.channels_last if channels_last else torch.contiguous_format
     picture = torch.rand(1, 3, SIZE, SIZE).to(memory_format=form).requires_grad_()
@@ -76,10 +77,8 @@ def torch_gradient(net: nn.Module, layer: str, *, whole: bool, channels_last: bo
         handles = [module.register_forward_hook(remember(name)) for name, module in hooked]
         start = CLOCK[0]()
         picture.grad = None
-        try:
+        with contextlib.suppress(_Reached):
             net(picture)
-        except _Reached:
-            pass
         of_channel = found[layer][:, CHANNEL] if found[layer].ndim == 4 else found[layer][..., CHANNEL]
         (-of_channel.mean()).backward()
         seconds = CLOCK[0]() - start
@@ -163,7 +162,8 @@ def row_of_inception(rounds: int) -> str:
         "converted": lightjax_steps(model, f"stages.{INCEPTION_LAYER}"),
         "by hand": lightjax_steps(lj.load_model(), INCEPTION_LAYER),
     }
-    seconds = [compiled(run) for run in contenders.values()][0]
+    seconds = compiled(contenders["converted"])
+    contenders["by hand"]()
     found = medians(contenders, rounds)
     over = found["converted"] / found["by hand"]
     cells = [f"InceptionV1 {INCEPTION_LAYER}", f"{found['converted']:.1f}", f"by hand {found['by hand']:.1f}"]

@@ -4,7 +4,7 @@ Each rule takes an operation of a jaxpr and returns a function of the same input
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -46,7 +46,7 @@ def _convolution(operation: core.JaxprEqn) -> Callable | None:
     (n, c, h, w), (o, i, rows, columns), (to_n, to_c, to_h, to_w) = params["dimension_numbers"]
     back = tuple(int(axis) for axis in np.argsort((to_n, to_h, to_w, to_c)))
     padding = tuple((int(before), int(behind)) for before, behind in padding)
-    strides, dilation = (tuple(int(step) for step in steps) for steps in (strides, params["rhs_dilation"]))
+    strides, dilation = _pair(strides), _pair(params["rhs_dilation"])
     groups = int(params["feature_group_count"])
 
     def convolve(x: Array, kernel: Array) -> Array:
@@ -54,6 +54,12 @@ def _convolution(operation: core.JaxprEqn) -> Callable | None:
         return ops.conv(x, kernel, strides, padding, dilation=dilation, groups=groups).transpose(back)
 
     return convolve
+
+
+def _pair(numbers: Sequence[int]) -> tuple[int, int]:
+    """Two whole numbers, for height and width."""
+    height, width = numbers
+    return int(height), int(width)
 
 
 def _type(atom: core.Var | core.Literal) -> Any:
@@ -97,7 +103,7 @@ def _max_pool(operation: core.JaxprEqn) -> Callable | None:
     order = (*others[:-1], *pooled, others[-1])
     back = tuple(int(axis) for axis in np.argsort(order))
     around = tuple((int(padding[axis][0]), int(padding[axis][1])) for axis in pooled)
-    steps, window, distances = (tuple(int(of[axis]) for axis in pooled) for of in (strides, windows, dilation))
+    steps, window, distances = (_pair([of[axis] for axis in pooled]) for of in (strides, windows, dilation))
 
     def pool(x: Array) -> Array:
         x = x.transpose(order)
