@@ -14,7 +14,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-BLOCKS = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
+WIDTHS = {
+    "3a": (64, 96, 128, 16, 32, 32),
+    "3b": (128, 128, 192, 32, 96, 64),
+    "4a": (192, 96, 208, 16, 48, 64),
+    "4b": (160, 112, 224, 24, 64, 64),
+    "4c": (128, 128, 256, 24, 64, 64),
+    "4d": (112, 144, 288, 32, 64, 64),
+    "4e": (256, 160, 320, 32, 128, 128),
+    "5a": (256, 160, 320, 32, 128, 128),
+    "5b": (384, 192, 384, 48, 128, 128),
+}
+"""Outputs of the convolutions of each block: 1x1, before 3x3, 3x3, before 5x5, 5x5, after the pool."""
+BLOCKS = tuple(WIDTHS)
 MEAN_BGR = (104.0, 117.0, 123.0)
 COLOR = torch.tensor(
     [[0.56282854, 0.19482528, 0.04329450], [0.58447580, 0.0, -0.10823626], [0.58447580, -0.19482528, 0.06494176]]
@@ -110,6 +122,28 @@ class GoogLeNet(nn.Module):
             if name == until:
                 return x
         return self.classifier(x.mean((2, 3)))
+
+
+def random_state() -> dict[str, Tensor]:
+    """Random tensors in the naming and the shapes of the public file."""
+    shapes = {"conv1_7x7_s2": (64, 3, 7), "conv2_3x3_reduce": (64, 64, 1), "conv2_3x3": (192, 64, 3)}
+    inputs = 192
+    for name, (one, before_three, three, before_five, five, pool) in WIDTHS.items():
+        key = f"inception_{name}"
+        shapes |= {
+            f"{key}_1x1": (one, inputs, 1),
+            f"{key}_3x3_reduce": (before_three, inputs, 1),
+            f"{key}_3x3": (three, before_three, 3),
+            f"{key}_5x5_reduce": (before_five, inputs, 1),
+            f"{key}_5x5": (five, before_five, 5),
+            f"{key}_pool_proj": (pool, inputs, 1),
+        }
+        inputs = one + three + five + pool
+    state = {"loss3_classifier.weight": torch.randn(1000, 1024) / 32, "loss3_classifier.bias": torch.zeros(1000)}
+    for key, (outputs, channels, size) in shapes.items():
+        state[f"{key}.weight"] = torch.randn(outputs, channels, size, size) * (2 / channels) ** 0.5 / size
+        state[f"{key}.bias"] = torch.zeros(outputs)
+    return state
 
 
 def preprocess(rgb: Tensor) -> Tensor:

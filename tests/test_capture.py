@@ -356,6 +356,14 @@ OPERATIONS = {
             x.transpose(3, 1, 2, 0), KERNEL, (2, 2), "VALID", dimension_numbers=("CHWN", "HWIO", "CWNH")
         ),
     ),
+    "conv, depthwise": (
+        1,
+        lambda x: lax.conv_general_dilated(
+            x, WIDE, (2, 1), "SAME", rhs_dilation=(1, 2), dimension_numbers=LAST, feature_group_count=3
+        ),
+    ),
+    "conv, patches": (0, lambda x: lax.conv_general_dilated(x, KERNEL, (3, 3), "VALID", dimension_numbers=LAST)),
+    "max pool, 2x3": (1, lambda x: linen.max_pool(x, (2, 3), (2, 1), "SAME")),
     "max pool": (1, lambda x: linen.max_pool(x, (3, 3), (2, 2), "SAME")),
     "max pool, channels first": (
         1,

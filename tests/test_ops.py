@@ -91,6 +91,33 @@ def test_conv_gradients_inside_a_loop():
     jax.tree.map(assert_close, looped((x, kernel)), expected)
 
 
+DEPTHWISE = {
+    "3x3": (3, 1, (1, 1), ((1, 1), (1, 1)), (1, 1)),
+    "5x5_unequal_strides": (5, 1, (2, 1), ((2, 1), (0, 3)), (1, 1)),
+    "3x3_dilated_stride2": (3, 2, (2, 2), ((2, 2), (1, 0)), (2, 1)),
+    "2x2_stride3_valid": (2, 3, (3, 3), ((0, 0), (0, 0)), (1, 1)),
+    "3x3_wide_padding": (3, 1, (1, 2), ((4, 0), (0, 5)), (1, 1)),
+}
+
+
+@pytest.mark.parametrize(("size", "each", "strides", "padding", "dilation"), DEPTHWISE.values(), ids=DEPTHWISE)
+def test_depthwise_conv_and_both_gradients_are_those_of_automatic_differentiation(
+    size, each, strides, padding, dilation
+):
+    x, kernel = normal(2, 9, 12, 4), normal(size, size, 1, 4 * each, seed=1)
+
+    def plain(x, kernel):
+        layout = {"dimension_numbers": ("NHWC", "HWIO", "NHWC"), "feature_group_count": 4}
+        return lax.conv_general_dilated(x, kernel, strides, padding, rhs_dilation=dilation, **layout)
+
+    def both(conv):
+        value, pullback = jax.vjp(conv, x, kernel)
+        return value, *pullback(jnp.cos(jnp.arange(value.size, dtype=value.dtype)).reshape(value.shape))
+
+    found = both(lambda x, kernel: ops.conv(x, kernel, strides, padding, dilation=dilation, groups=4))
+    jax.tree.map(assert_close, found, both(plain))
+
+
 # Max pool
 
 POOLS = {
@@ -149,6 +176,20 @@ def test_max_pool_refuses_a_stride_of_0():
 def test_max_pool_refuses_activations_smaller_than_a_window():
     with pytest.raises(ValueError, match="1x5 are too small"):
         ops.max_pool(jnp.zeros((1, 1, 5, 3)), 2, ((0, 1), (0, 1)))
+
+
+# Attention
+
+
+def test_softmax_product_and_gradients_are_those_of_the_softmax_and_the_product():
+    scores, values, weights = 5 * normal(2, 3, 7, 6), normal(2, 3, 6, 5, seed=1), normal(2, 3, 7, 5, seed=2)
+    scores[..., 2:4] = -np.inf
+
+    def both(function):
+        value, pullback = jax.vjp(function, scores, values)
+        return value, *pullback(weights)
+
+    jax.tree.map(assert_close, both(ops.softmax_product), both(lambda s, v: jax.nn.softmax(s, axis=-1) @ v))
 
 
 # Local response normalization

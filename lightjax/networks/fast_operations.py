@@ -3,7 +3,8 @@
 Each rule takes an operation of a jaxpr and returns a function of the same inputs, or None if `ops` cannot compute it.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -14,6 +15,9 @@ from jax.extend import core
 from jax.extend.core import primitives
 
 from lightjax import ops
+
+LARGEST_WINDOW = 64
+"""Entries of the largest window that `ops.max_pool` gets: it goes through them one by one."""
 
 
 def replacement(operation: core.JaxprEqn) -> Callable | None:
@@ -29,9 +33,8 @@ def _convolution(operation: core.JaxprEqn) -> Callable | None:
     strides, padding = params["window_strides"], params["padding"]
     fits = (
         len(strides) == 2
-        and strides[0] == strides[1]
-        and all(factor == 1 for factor in (*params["lhs_dilation"], *params["rhs_dilation"]))
-        and params["feature_group_count"] == params["batch_group_count"] == 1
+        and all(factor == 1 for factor in params["lhs_dilation"])
+        and params["batch_group_count"] == 1
         and all(number >= 0 for pair in padding for number in pair)
         and jnp.issubdtype(x.dtype, jnp.floating)
         and x.dtype == kernel.dtype == result.dtype
@@ -43,12 +46,20 @@ def _convolution(operation: core.JaxprEqn) -> Callable | None:
     (n, c, h, w), (o, i, rows, columns), (to_n, to_c, to_h, to_w) = params["dimension_numbers"]
     back = tuple(int(axis) for axis in np.argsort((to_n, to_h, to_w, to_c)))
     padding = tuple((int(before), int(behind)) for before, behind in padding)
+    strides, dilation = _pair(strides), _pair(params["rhs_dilation"])
+    groups = int(params["feature_group_count"])
 
     def convolve(x: Array, kernel: Array) -> Array:
         x, kernel = x.transpose(n, h, w, c), kernel.transpose(rows, columns, i, o)
-        return ops.conv(x, kernel, strides[0], padding).transpose(back)
+        return ops.conv(x, kernel, strides, padding, dilation=dilation, groups=groups).transpose(back)
 
     return convolve
+
+
+def _pair(numbers: Sequence[int]) -> tuple[int, int]:
+    """Two whole numbers, for height and width."""
+    height, width = numbers
+    return int(height), int(width)
 
 
 def _type(atom: core.Var | core.Literal) -> Any:
@@ -74,16 +85,17 @@ def _max_pool(operation: core.JaxprEqn) -> Callable | None:
     params = operation.params
     x = _type(operation.invars[0])
     windows, strides, padding = params["window_dimensions"], params["window_strides"], params["padding"]
+    dilation = params["window_dilation"]
     pooled = [axis for axis, window in enumerate(windows) if window > 1]
     others = [axis for axis in range(len(windows)) if axis not in pooled]
     fits = (
         len(pooled) == 2
         and others
-        and all(windows[axis] == 3 and x.shape[axis] + sum(padding[axis]) >= 3 for axis in pooled)
-        and strides[pooled[0]] == strides[pooled[1]] in (1, 2)
+        and math.prod(windows) <= LARGEST_WINDOW
+        and all(x.shape[axis] + sum(padding[axis]) >= dilation[axis] * (windows[axis] - 1) + 1 for axis in pooled)
         and all(strides[axis] == 1 and tuple(padding[axis]) == (0, 0) for axis in others)
         and all(number >= 0 for pair in padding for number in pair)
-        and all(factor == 1 for factor in (*params["base_dilation"], *params["window_dilation"]))
+        and all(factor == 1 for factor in params["base_dilation"])
         and jnp.issubdtype(x.dtype, jnp.floating)
     )
     if not fits:
@@ -91,10 +103,11 @@ def _max_pool(operation: core.JaxprEqn) -> Callable | None:
     order = (*others[:-1], *pooled, others[-1])
     back = tuple(int(axis) for axis in np.argsort(order))
     around = tuple((int(padding[axis][0]), int(padding[axis][1])) for axis in pooled)
+    steps, window, distances = (_pair([of[axis] for axis in pooled]) for of in (strides, windows, dilation))
 
     def pool(x: Array) -> Array:
         x = x.transpose(order)
-        y = ops.max_pool(x.reshape(-1, *x.shape[-3:]), strides[pooled[0]], around)
+        y = ops.max_pool(x.reshape(-1, *x.shape[-3:]), steps, around, window=window, dilation=distances)
         return y.reshape(*x.shape[:-3], *y.shape[1:]).transpose(back)
 
     return pool

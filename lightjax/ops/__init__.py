@@ -4,6 +4,7 @@ Images and activations are `[N, H, W, C]`, kernels `[height, width, in, out]`. A
 and `grad`; they have reverse-mode derivatives only.
 """
 
+from lightjax.ops.attention import softmax_product
 from lightjax.ops.conv import Padding, conv, same_padding
 from lightjax.ops.norm import gradient_of_length, local_response_norm
 from lightjax.ops.pool import max_pool
@@ -27,4 +28,5 @@ __all__ = [
     "relu",
     "resample",
     "same_padding",
+    "softmax_product",
 ]

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from lightjax.ops.depthwise import depthwise_conv
+
 Padding = Sequence[tuple[int, int]]
 """Rows or columns `(before, after)` to add along height and width."""
 
@@ -50,8 +52,12 @@ def conv(
     strides = (stride, stride) if isinstance(stride, int) else stride
     if groups == 1 and kernel.shape[:2] == (1, 1) and not any(map(any, padding)):
         return x[:, :: strides[0], :: strides[1]] @ kernel[0, 0]
+    if groups == 1 and kernel.shape[:2] == strides and dilation == (1, 1) and not any(map(any, padding)):
+        return _of_patches(x, kernel)
     if groups == 1 and dilation == (1, 1) and strides[0] == strides[1]:
         return _conv(x, kernel, strides[0], tuple(padding))
+    if groups == x.shape[3] and 0 not in x.shape:
+        return depthwise_conv(x, kernel, strides, tuple(padding), dilation)
     return lax.conv_general_dilated(
         x,
         kernel,
@@ -61,6 +67,15 @@ def conv(
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=groups,
     )
+
+
+def _of_patches(x: Array, kernel: Array) -> Array:
+    """The convolution whose windows lie side by side: a matrix product of the windows."""
+    rows, columns, inputs, outputs = kernel.shape
+    number, height, width = x.shape[0], x.shape[1] // rows, x.shape[2] // columns
+    patches = x[:, : height * rows, : width * columns].reshape(number, height, rows, width, columns, inputs)
+    patches = patches.swapaxes(2, 3).reshape(number, height, width, rows * columns * inputs)
+    return patches @ kernel.reshape(-1, outputs)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from lightjax import ops
 from lightjax.networks.aten.registry import operation
 from lightjax.networks.aten.tensor import Tensor, plain, pointwise
 
@@ -71,7 +72,9 @@ def attention(
     if attn_mask is not None:
         mask = attn_mask.home
         scores = jnp.where(mask, scores, -jnp.inf) if mask.dtype == bool else scores + mask
-    return plain(jax.nn.softmax(scores, axis=-1) @ v, q.ndim - 1)
+    batch = jnp.broadcast_shapes(scores.shape[:-2], v.shape[:-2])
+    scores, v = (jnp.broadcast_to(x, batch + x.shape[-2:]) for x in (scores, v))
+    return plain(ops.softmax_product(scores, v), len(batch) + 1)
 
 
 @operation("softmax")
