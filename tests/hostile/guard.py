@@ -44,7 +44,7 @@ def little_time(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGVTALRM, before)
 
 
-def mishandled(attempts: Iterable[Attempt], seconds: float = 2) -> tuple[int, list[str]]:
+def mishandled(attempts: Iterable[Attempt], seconds: float = 4) -> tuple[int, list[str]]:
     """The number of attempts, and what went wrong with some of them.
 
     An attempt goes wrong if it ends in an error of another kind than `KINDS`, in one of several lines, of more than
