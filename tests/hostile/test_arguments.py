@@ -178,7 +178,7 @@ for names, reason in {
     "live": "needs a notebook; tested in test_notebook.py",
     "Setup State init advance lower decode activations": "inner functions of a render: what they get, Recipe checked",
     "clamp conv gradient_of_length leaky_gradient_relu local_response_norm lucid_relu max_pool relu resample "
-    "same_padding": "operations of networks, called with arrays inside of compiled programs",
+    "same_padding softmax_product": "operations of networks, called with arrays inside of compiled programs",
     "DEFAULT GHIASI LUCENT LUCID LUCID_ATLAS LUCID_INVERSION MACO TORCHLIGHT": "a transform, called with arrays",
 }.items():
     LEFT_OUT |= dict.fromkeys(names.split(), reason)
