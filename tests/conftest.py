@@ -84,7 +84,7 @@ LONGEST = (
 QUICK = {"arithmetic", "check", "classes", "formulas", "pictures", "precision", "primitive", "text", "units"}
 QUICK |= {"batching", "capture", "cli", "contracts", "dream", "examples", "images", "inception", "names", "notebook"}
 QUICK |= {"optimize", "page", "recipe", "statistics", "strict", "transforms"}
-QUICK |= {"aten", "from_torch"}
+QUICK |= {"aten", "from_torch", "gallery", "ops", "weights"}
 """Files of tests that compile much and compute little, and that are not about bits or speed."""
 
 
@@ -93,7 +93,10 @@ def optimizations(request):
     """Leave out most of XLA's optimizations in the files named above, which takes half of the time to compile."""
     name = request.module.__name__.rpartition(".")[2].removeprefix("test_")
     jax.config.update("jax_disable_most_optimizations", name in QUICK)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        if name in QUICK:  # processes that a test starts make the same bytes
+            patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        yield
     jax.config.update("jax_disable_most_optimizations", False)
 
 
