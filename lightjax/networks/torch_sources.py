@@ -103,7 +103,7 @@ def _torchvision(name: str, classes: int | None) -> Source:
 
 def _timm(name: str, classes: int | None) -> Source:
     try:
-        import timm
+        import timm  # pyright: ignore[reportMissingImports]  (only the extra "zoo" has it)
     except ModuleNotFoundError:
         raise ImportError("this network needs timm: pip install timm") from None
     if not timm.is_model(name):
