@@ -18,7 +18,7 @@ from lightjax import _files, ops
 from lightjax._structure import Note
 from lightjax.networks.architectures import Layer
 from lightjax.networks.aten import CHANNELS_LAST, Tensor
-from lightjax.networks.graph import FORMAT, Graph, GraphError, Output, evaluate, nodes_in
+from lightjax.networks.graph import FORMAT, Graph, GraphError, Output, evaluate, needed, nodes_in
 
 
 @functools.partial(
@@ -197,7 +197,7 @@ class ConvertedNetwork:
             starts = self._given(given)
             wanted = self._after({self.graph.by_layer[layer].node: layer for layer in given})
             outputs = [output for output in outputs if output.node in wanted or output.layer in given]
-            wanted = self._before(wanted, set(starts))
+            wanted = needed(self.graph.nodes, wanted, starts)
             known |= starts
         values = evaluate(self.graph, self.parameters, known, relu, wanted)
         found = {o.layer: self._activation(values[o.node], o).astype(images.dtype) for o in outputs}
@@ -263,11 +263,3 @@ class ConvertedNetwork:
         for node in starts.keys() - read:
             raise ValueError(f"nothing is computed from {starts[node]!r} alone: give another layer")
         return after
-
-    def _before(self, wanted: set[str], starts: set[str]) -> list[str]:
-        """All nodes that must be computed for the wanted ones."""
-        needed = set(wanted)
-        for node in reversed(self.graph.nodes):
-            if node.name in needed and node.name not in starts:
-                needed |= {name for argument in node.arguments.values() for name in nodes_in(argument)}
-        return [name for name in needed if name not in starts]

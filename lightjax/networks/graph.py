@@ -10,7 +10,7 @@ import hashlib
 import inspect
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -239,12 +239,21 @@ def nodes_in(argument: Any) -> list[str]:
     return []
 
 
+def needed(nodes: Sequence[Node], wanted: Iterable[str], known: Collection[str] = ()) -> set[str]:
+    """The wanted nodes and all that must be computed for them, if the values of some are known."""
+    found = set(wanted)
+    for node in reversed(nodes):
+        if node.name in found and node.name not in known:
+            found |= {name for argument in node.arguments.values() for name in nodes_in(argument)}
+    return found.difference(known)
+
+
 def evaluate(
     graph: Graph,
     parameters: Mapping[str, Array],
     values: dict[str, Any],
     relu: ops.Relu,
-    wanted: Sequence[str] | None = None,
+    wanted: Collection[str] | None = None,
 ) -> dict[str, Any]:
     """Values of all nodes, or of some.
 
@@ -277,9 +286,8 @@ def evaluate(
                 return float(text)
         return argument
 
-    chosen = None if wanted is None else set(wanted)
     for node in graph.nodes:
-        if node.name in values or (chosen is not None and node.name not in chosen):
+        if node.name in values or (wanted is not None and node.name not in wanted):
             continue
         arguments = {name: value_of(argument) for name, argument in node.arguments.items()}
         if node.op in aten.RECTIFIERS:

@@ -18,7 +18,7 @@ import numpy as np
 
 from lightjax.networks import aten
 from lightjax.networks.aten.convolutions import KERNEL
-from lightjax.networks.graph import Node
+from lightjax.networks.graph import Node, needed
 from lightjax.networks.torch_bridge import ConversionError
 
 if TYPE_CHECKING:
@@ -219,11 +219,8 @@ class _Writer:
             for name, node in zip(names, outputs, strict=True)
             if node is not None and node.name not in self.constants
         }
-        needed = set(layers.values())
-        for node in reversed(self.nodes):
-            if node.name in needed:
-                needed |= _nodes(node.arguments)
-        nodes = tuple(node for node in self.nodes if node.name in needed)
+        used = needed(self.nodes, layers.values())
+        nodes = tuple(node for node in self.nodes if node.name in used)
         unknown = {node.op: node.module for node in reversed(nodes) if node.op not in aten.OPERATIONS}
         if unknown:
             told = ", ".join(f"{op} (in module {module!r})" for op, module in unknown.items())
@@ -312,17 +309,6 @@ class _Writer:
     def _module(self, node: Any) -> str:
         stack = list(node.meta.get("nn_module_stack", {}).values())
         return str(stack[-1][0]).removeprefix(self.prefix).removeprefix("net") if stack else ""
-
-
-def _nodes(argument: Any) -> set[str]:
-    match argument:
-        case list():
-            return {name for item in argument for name in _nodes(item)}
-        case {"node": name}:
-            return {name}
-        case dict():
-            return {name for item in argument.values() for name in _nodes(item)}
-    return set()
 
 
 def _tensors(argument: Any) -> set[str]:

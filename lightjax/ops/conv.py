@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from lightjax.ops.depthwise import depthwise_conv
+from lightjax.ops.depthwise import depthwise_conv, grouped_conv
 
 Padding = Sequence[tuple[int, int]]
 """Rows or columns `(before, after)` to add along height and width."""
@@ -58,15 +58,7 @@ def conv(
         return _conv(x, kernel, strides[0], tuple(padding))
     if groups == x.shape[3] and 0 not in x.shape:
         return depthwise_conv(x, kernel, strides, tuple(padding), dilation)
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        strides,
-        padding,
-        rhs_dilation=dilation,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=groups,
-    )
+    return grouped_conv(x, kernel, strides, padding, dilation, groups)
 
 
 def _of_patches(x: Array, kernel: Array) -> Array:

@@ -28,14 +28,16 @@ def depthwise_conv(x: Array, kernel: Array, strides: Pair, padding: Padding, dil
     Returns:
       The convolved activations `[N, h, w, m * C]`.
     """
-    whole = functools.partial(_whole, strides=strides, padding=padding, dilation=dilation)
+    whole = functools.partial(grouped_conv, strides=strides, padding=padding, dilation=dilation)
     by_taps = functools.partial(_by_taps, strides=strides, padding=padding, dilation=dilation)
     by_taps = functools.partial(_computed_once, by_taps)
     return lax.platform_dependent(x, kernel, cpu=by_taps, default=whole)
 
 
-def _whole(x: Array, kernel: Array, strides: Pair, padding: Padding, dilation: Pair) -> Array:
-    """XLA's own."""
+def grouped_conv(
+    x: Array, kernel: Array, strides: Pair, padding: Padding, dilation: Pair, groups: int | None = None
+) -> Array:
+    """XLA's own convolution in groups of channels; without their number, each channel is one."""
     return lax.conv_general_dilated(
         x,
         kernel,
@@ -43,7 +45,7 @@ def _whole(x: Array, kernel: Array, strides: Pair, padding: Padding, dilation: P
         padding,
         rhs_dilation=dilation,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=x.shape[3],
+        feature_group_count=x.shape[3] if groups is None else groups,
     )
 
 
@@ -85,12 +87,12 @@ def _backward(strides: Pair, padding: Padding, dilation: Pair, residuals, cotang
     settings = {"strides": strides, "padding": padding, "dilation": dilation}
 
     def whole(cotangent: Array, kernel: Array) -> Array:
-        (dx,) = jax.linear_transpose(lambda x: _whole(x, kernel, **settings), x)(cotangent)
+        (dx,) = jax.linear_transpose(lambda x: grouped_conv(x, kernel, **settings), x)(cotangent)
         return dx
 
     by_taps = functools.partial(_computed_once, functools.partial(_input_gradient, shape=x.shape, **settings))
     dx = lax.platform_dependent(cotangent, kernel, cpu=by_taps, default=whole)
-    (dkernel,) = jax.linear_transpose(lambda kernel: _whole(x, kernel, **settings), kernel)(cotangent)
+    (dkernel,) = jax.linear_transpose(lambda kernel: grouped_conv(x, kernel, **settings), kernel)(cotangent)
     return dx, dkernel
 
 

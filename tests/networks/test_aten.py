@@ -13,7 +13,7 @@ from torch import nn
 from lightjax import ops
 from lightjax.networks import aten, torch_network
 from lightjax.networks.aten import Tensor
-from lightjax.networks.graph import evaluate, nodes_in
+from lightjax.networks.graph import evaluate, needed
 from lightjax.networks.torch_export import recorded
 
 SHAPE = (2, 4, 9, 10)
@@ -203,15 +203,6 @@ def _written(x: torch.Tensor) -> torch.Tensor:
     return y
 
 
-def ancestors(graph, last: str) -> set[str]:
-    """A node and all nodes that it needs."""
-    needed = {last}
-    for node in reversed(graph.nodes):
-        if node.name in needed:
-            needed |= {name for argument in node.arguments.values() for name in nodes_in(argument)}
-    return needed
-
-
 def _as_many(x: torch.Tensor, n: int) -> torch.Tensor:
     for size in (n + 3, n * 4 - 3, n * 3 // 2, n % 3 + 1):
         x = x + torch.ones(size).mean()
@@ -266,7 +257,9 @@ def test_every_operation_has_pytorchs_gradient(rows):
     def gradient(x, name):
         def value(x):
             images = {"input": Tensor(x, (0, 1, 2, 3), 1)}
-            found = evaluate(network.graph, network.parameters, images, ops.relu, ancestors(network.graph, nodes[name]))
+            found = evaluate(
+                network.graph, network.parameters, images, ops.relu, needed(network.graph.nodes, [nodes[name]])
+            )
             return found[nodes[name]].home
 
         return jax.vjp(value, x)[1](jnp.asarray(weights[name]))[0]

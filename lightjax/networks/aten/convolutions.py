@@ -10,6 +10,7 @@ from jax import Array, lax
 
 from lightjax import ops
 from lightjax.networks.aten.registry import operation
+from lightjax.networks.aten.shapes import squeeze, unsqueeze
 from lightjax.networks.aten.tensor import CHANNELS_LAST, Tensor
 
 Pair = int | Sequence[int]
@@ -71,19 +72,11 @@ def conv1d(
     dilation: Pair = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Convolve `[N, C, L]` with `[out, in / groups, k]`."""
-    x, kernel = input.arranged((0, 2, 1)), weight.arranged((2, 1, 0))
-    around = padded(padding, x.shape[1:2] * 2, kernel.shape[:1] * 2, pair(dilation))[:1]
-    y = lax.conv_general_dilated(
-        x,
-        kernel,
-        pair(stride)[:1],
-        around,
-        rhs_dilation=pair(dilation)[:1],
-        dimension_numbers=("NWC", "WIO", "NWC"),
-        feature_group_count=groups,
-    )
-    return Tensor(y if bias is None else y + bias.array, (0, 2, 1), 1)
+    """Convolve `[N, C, L]` with `[out, in / groups, k]`: pictures of one row."""
+    row, kernel = unsqueeze(input, 2), unsqueeze(weight, 2)
+    around = padding if isinstance(padding, str) else (0, pair(padding)[0])
+    y = conv2d(row, kernel, bias, (1, pair(stride)[0]), around, (1, pair(dilation)[0]), groups)
+    return squeeze(y, 2)
 
 
 @operation("conv_transpose2d")
