@@ -8,7 +8,8 @@ lj.visualize("mixed4a:97", steps=512).save("mixed4a_97.png")
 import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
-from lightjax import images, networks, objectives, ops, optimize, pictures, transforms
+from lightjax import analysis, images, networks, objectives, ops, optimize, pictures, transforms
+from lightjax.analysis import rest
 from lightjax.dream import dream
 from lightjax.images import image
 from lightjax.networks import capture
@@ -39,6 +40,7 @@ __all__ = [
     "Recipe",
     "Result",
     "WeightsError",
+    "analysis",
     "capture",
     "channel",
     "class_logit",
@@ -61,6 +63,7 @@ __all__ = [
     "optimize",
     "pictures",
     "render",
+    "rest",
     "show",
     "transforms",
     "visualize",

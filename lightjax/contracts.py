@@ -34,12 +34,17 @@ class ModelFailed(ValueError):
     """The model failed for the pictures that it got."""
 
 
-def accepts_relu(model: Model) -> bool:
-    """Whether a model lets its caller choose the rectifier, by a keyword `relu`."""
+def accepts(model: Model, keyword: str) -> bool:
+    """Whether a model has a keyword: `relu` and `pool` choose operations, `given` holds activations to run on from."""
     try:
-        return callable(model) and "relu" in inspect.signature(model).parameters
+        return callable(model) and keyword in inspect.signature(model).parameters
     except (TypeError, ValueError):
         return False
+
+
+def accepts_relu(model: Model) -> bool:
+    """Whether a model lets its caller choose the rectifier, by a keyword `relu`."""
+    return accepts(model, "relu")
 
 
 def own_size(model: Model) -> tuple[int, int] | None:

@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from lightjax import _checks, ops
+from lightjax import _activations, _checks, ops
 from lightjax._structure import partition, restore
 from lightjax.networks import cuts
 from lightjax.networks.architectures import Layer
@@ -137,7 +137,14 @@ class Captured:
     def __repr__(self) -> str:
         return f"capture({self.source})"
 
-    def __call__(self, images: Array, *, relu: ops.Relu | None = None, given: Given | None = None) -> dict[str, Array]:
+    def __call__(
+        self,
+        images: Array,
+        *,
+        relu: ops.Relu | None = None,
+        pool: ops.Pool | None = None,
+        given: Given | None = None,
+    ) -> dict[str, Array]:
         """Compute all named activations.
 
         Under `jit`, only the activations that the caller uses are computed, and the layers before them.
@@ -146,6 +153,8 @@ class Captured:
           images: `[N, H, W, 3]` in [0, 1].
           relu: Replaces the rectifiers of the network: `jax.nn.relu`, `jax.nn.relu6`, and clamps of activations at 0.
             By default they stay as they are.
+          pool: Replaces the max pools of the network: `flax.linen.max_pool`, `jax.lax.reduce_window` with `max`, and
+            what is made of them. By default they stay as they are.
           given: Activations to run on from, by name, such as `{"layer3": a}`. They replace those of the network, and
             what lies before them is not computed.
 
@@ -163,10 +172,10 @@ class Captured:
         arrays_given = cuts.check_given(given or {}, shapes)
         inner = {name: jnp.moveaxis(a, -1, 1) if name in first else a for name, a in arrays_given.items()}
         if not self.one_picture:
-            found = program(x, *arrays, relu=relu, given=inner, fast=self.fast)
+            found = program(x, *arrays, relu=relu, pool=pool, given=inner, fast=self.fast)
         else:
             single = None if relu is None else lambda a: relu(a[None])[0]  # a rectifier expects an axis of pictures
-            run = lambda picture, given: program(picture, *arrays, relu=single, given=given, fast=self.fast)
+            run = lambda picture, given: program(picture, *arrays, relu=single, pool=pool, given=given, fast=self.fast)
             found = jax.vmap(run)(x, inner)
         moved = {name: jnp.moveaxis(found[name], 1, -1) for name in first.intersection(found)}
         return {name: moved.get(name, found[name]) for name in program.names if name in found}
@@ -204,10 +213,9 @@ class Captured:
             if modules or not isinstance(result, Mapping):
                 _name(result, "output")
                 return [], partition(network)[0]
-            if not all(isinstance(activation, Array | np.ndarray) for activation in result.values()):
-                raise TypeError(f"network must return arrays by name, but this one returns {_checks.shown(result)}")
-            names.extend(result)
-            return list(result.values()), partition(network)[0]
+            activations = _activations.named(result)
+            names.extend(activations)
+            return list(activations.values()), partition(network)[0]
 
         shape = images.shape[1:] if self.one_picture else images.shape
         try:

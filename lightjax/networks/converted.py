@@ -166,7 +166,12 @@ class ConvertedNetwork:
         return f"ConvertedNetwork({self.source!r}, {len(self.graph.outputs)} layers)"
 
     def __call__(
-        self, images: Array, *, relu: ops.Relu = ops.relu, given: Mapping[str, Array] | None = None
+        self,
+        images: Array,
+        *,
+        relu: ops.Relu = ops.relu,
+        pool: ops.Pool = ops.max_pool,
+        given: Mapping[str, Array] | None = None,
     ) -> dict[str, Array]:
         """Compute all named activations.
 
@@ -175,6 +180,7 @@ class ConvertedNetwork:
         Args:
           images: `[N, H, W, C]` in [0, 1]; red, green, blue if C is 3.
           relu: The rectifier, such as `ops.relu`. Those in `ops` differ only in their gradients.
+          pool: The max pool, such as `ops.max_pool`. Those in `ops` differ only in their gradients.
           given: Activations by layer, to go on from. Only the layers that depend on them are computed and returned.
 
         Returns:
@@ -199,7 +205,7 @@ class ConvertedNetwork:
             outputs = [output for output in outputs if output.node in wanted or output.layer in given]
             wanted = needed(self.graph.nodes, wanted, starts)
             known |= starts
-        values = evaluate(self.graph, self.parameters, known, relu, wanted)
+        values = evaluate(self.graph, self.parameters, known, relu, wanted, pool)
         found = {o.layer: self._activation(values[o.node], o).astype(images.dtype) for o in outputs}
         return found if given else found | {"input": images}
 

@@ -80,8 +80,8 @@ def _usual_precision(precision: Any) -> bool:
     }
 
 
-def _max_pool(operation: core.JaxprEqn) -> Callable | None:
-    """`ops.max_pool` for a pool over two axes in any layout; None for those that it cannot compute."""
+def max_pool(operation: core.JaxprEqn, pool: ops.Pool = ops.max_pool) -> Callable | None:
+    """`ops.max_pool`, or one like it, for a pool over two axes in any layout; None for those that it cannot compute."""
     params = operation.params
     x = _type(operation.invars[0])
     windows, strides, padding = params["window_dimensions"], params["window_strides"], params["padding"]
@@ -105,15 +105,15 @@ def _max_pool(operation: core.JaxprEqn) -> Callable | None:
     around = tuple((int(padding[axis][0]), int(padding[axis][1])) for axis in pooled)
     steps, window, distances = (_pair([of[axis] for axis in pooled]) for of in (strides, windows, dilation))
 
-    def pool(x: Array) -> Array:
+    def pooled_in_order(x: Array) -> Array:
         x = x.transpose(order)
-        y = ops.max_pool(x.reshape(-1, *x.shape[-3:]), steps, around, window=window, dilation=distances)
+        y = pool(x.reshape(-1, *x.shape[-3:]), steps, around, window=window, dilation=distances)
         return y.reshape(*x.shape[:-3], *y.shape[1:]).transpose(back)
 
-    return pool
+    return pooled_in_order
 
 
 _RULES: dict[core.Primitive, Callable[[core.JaxprEqn], Callable | None]] = {
     primitives.conv_general_dilated_p: _convolution,
-    primitives.reduce_window_max_p: _max_pool,
+    primitives.reduce_window_max_p: max_pool,
 }

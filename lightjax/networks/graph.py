@@ -184,8 +184,7 @@ class Graph:
             if not isinstance(node.arguments, dict):
                 raise GraphError(f"node {node.name} must have named arguments")
             try:
-                extra = {"relu": None} if node.op in aten.RECTIFIERS else {}
-                inspect.signature(function).bind(**node.arguments, **extra)
+                inspect.signature(function).bind(**node.arguments, **dict.fromkeys(aten.CHOICES[node.op]))
             except TypeError as error:
                 raise GraphError(f"operation {node.op!r} in module {node.module!r}: {error}") from None
             for argument in node.arguments.values():
@@ -254,6 +253,7 @@ def evaluate(
     values: dict[str, Any],
     relu: ops.Relu,
     wanted: Collection[str] | None = None,
+    pool: ops.Pool = ops.max_pool,
 ) -> dict[str, Any]:
     """Values of all nodes, or of some.
 
@@ -263,12 +263,14 @@ def evaluate(
       values: Values that are known, such as "input". These are not computed.
       relu: The rectifier.
       wanted: Nodes to compute.
+      pool: The max pool.
 
     Raises:
       ValueError: If an operation fails; the message names its module.
     """
     dtype = next((p.dtype for p in parameters.values() if jnp.issubdtype(p.dtype, jnp.floating)), jnp.float32)
     values = dict(values)
+    choices: dict[str, Any] = {"relu": relu, "pool": pool}
 
     def value_of(argument: Any) -> Any:
         match argument:
@@ -290,8 +292,7 @@ def evaluate(
         if node.name in values or (wanted is not None and node.name not in wanted):
             continue
         arguments = {name: value_of(argument) for name, argument in node.arguments.items()}
-        if node.op in aten.RECTIFIERS:
-            arguments["relu"] = relu
+        arguments |= {name: choices[name] for name in aten.CHOICES[node.op]}
         with jax.named_scope(node.module or node.op):  # shown by profilers and in compiled programs
             try:
                 values[node.name] = aten.OPERATIONS[node.op](**arguments)

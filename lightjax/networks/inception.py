@@ -103,7 +103,12 @@ class InceptionV1(nnx.Module):
         return layers(self.architecture)
 
     def __call__(
-        self, images: Array, *, relu: ops.Relu = ops.relu, given: cuts.Given | None = None
+        self,
+        images: Array,
+        *,
+        relu: ops.Relu = ops.relu,
+        pool: ops.Pool = ops.max_pool,
+        given: cuts.Given | None = None,
     ) -> dict[str, Array]:
         """Compute all named activations.
 
@@ -112,8 +117,9 @@ class InceptionV1(nnx.Module):
         Args:
           images: `[N, H, W, 3]` in [0, 1]; red, green, blue.
           relu: The rectifier, such as `ops.relu`. Those in `ops` differ only in their gradients.
+          pool: The max pool, such as `ops.max_pool`. Those in `ops` differ only in their gradients.
           given: Activations to run on from, by name, such as `{"mixed4d": a}`. They replace those of the network, and
-            what lies before them is not computed.
+            what lies before them is not computed. What is given for "mixed4d_pre_relu" goes to its four branches.
 
         Returns:
           Activations by name: `[N, h, w, c]`, or `[N, c]` for "avgpool0" and the layers after it. With `given`, those
@@ -122,22 +128,22 @@ class InceptionV1(nnx.Module):
         Raises:
           TypeError: If `given` is no mapping.
           ValueError: If the images are too small for the network; if `given` has an unknown name or another shape, or
-            if nothing is computed from it (as from "mixed4d_pre_relu", a copy beside the branches).
+            if nothing is computed from it.
         """
         if given:
-            return self._run_on(images, relu, given)
+            return self._run_on(images, relu, pool, given)
         with jax.named_scope("input"):
             values = {"input": self._preprocess(images)}
         for node in graph(self.architecture):
-            values[node.name] = self._apply(node, values, relu)
+            values[node.name] = self._apply(node, values, relu, pool)
         return {name: value.astype(images.dtype) for name, value in values.items()} | {"input": images}
 
-    def _run_on(self, images: Array, relu: ops.Relu, given: cuts.Given) -> dict[str, Array]:
+    def _run_on(self, images: Array, relu: ops.Relu, pool: ops.Pool, given: cuts.Given) -> dict[str, Array]:
         nodes = graph(self.architecture)
         steps = [(node.inputs, (node.name,)) for node in nodes]
         shapes = jax.eval_shape(self, images)
         del shapes["input"]
-        arrays = cuts.check_given(given, shapes)
+        arrays = self._split(cuts.check_given(given, shapes))
         cuts.check_leads_on({name: name for name in shapes}, steps, arrays)
         later = cuts.after(steps, arrays)
         needed = cuts.needed(steps, arrays, later)
@@ -145,8 +151,19 @@ class InceptionV1(nnx.Module):
         values |= {name: array.astype(values["input"].dtype) for name, array in arrays.items()}
         for node in nodes:
             if node.name in needed:
-                values[node.name] = self._apply(node, values, relu)
+                values[node.name] = self._apply(node, values, relu, pool)
         return {node.name: values[node.name].astype(images.dtype) for node in nodes if node.name in later}
+
+    def _split(self, given: Mapping[str, Array]) -> dict[str, Array]:
+        """Give what nothing reads, the concatenations "mixed4d_pre_relu", to the branches that they are made of."""
+        nodes = {node.name: node for node in graph(self.architecture)}
+        read = {name for node in nodes.values() for name in node.inputs}
+        found = dict(given)
+        for name in given:
+            if nodes[name].op == "concat" and name not in read:
+                ends = np.cumsum([nodes[branch].channels for branch in nodes[name].inputs])
+                found |= zip(nodes[name].inputs, jnp.split(found.pop(name), ends[:-1], axis=-1), strict=True)
+        return found
 
     def _preprocess(self, images: Array) -> Array:
         x = 255 * images - jnp.array(self.architecture.mean, images.dtype)[None, None, None]
@@ -154,11 +171,11 @@ class InceptionV1(nnx.Module):
         first: Affine = getattr(self, graph(self.architecture)[0].name.removesuffix("_pre_relu_conv"))
         return x.astype(first.kernel[...].dtype)
 
-    def _apply(self, node: Node, values: Mapping[str, Array], relu: ops.Relu) -> Array:
+    def _apply(self, node: Node, values: Mapping[str, Array], relu: ops.Relu, pool: ops.Pool) -> Array:
         with jax.named_scope(node.name):  # shown by profilers and in compiled programs
-            return self._computed(node, [values[name] for name in node.inputs], relu)
+            return self._computed(node, [values[name] for name in node.inputs], relu, pool)
 
-    def _computed(self, node: Node, inputs: list[Array], relu: ops.Relu) -> Array:
+    def _computed(self, node: Node, inputs: list[Array], relu: ops.Relu, pool: ops.Pool) -> Array:
         x = inputs[0]
         match node.op:
             case "conv":
@@ -168,7 +185,7 @@ class InceptionV1(nnx.Module):
             case "relu":
                 return relu(x)
             case "max_pool":
-                return ops.max_pool(x, node.stride, self._padding(node, x))
+                return pool(x, node.stride, self._padding(node, x))
             case "norm":
                 return ops.local_response_norm(x, *self.architecture.norm)
             case "concat":

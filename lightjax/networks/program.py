@@ -96,13 +96,19 @@ class Program:
         self.shapes = {name: self._types[value] for name, value in self.names.items()}
 
     def __call__(
-        self, *arguments: Array, relu: ops.Relu | None = None, given: Given | None = None, fast: bool = True
+        self,
+        *arguments: Array,
+        relu: ops.Relu | None = None,
+        pool: ops.Pool | None = None,
+        given: Given | None = None,
+        fast: bool = True,
     ) -> dict[str, Array]:
         """Run the program.
 
         Args:
           *arguments: The arguments of the function.
           relu: Replaces the rectifiers; None leaves them as they are.
+          pool: Replaces the max pools; None leaves them as they are.
           given: Activations to run on from: they replace those of the program, and what lies before is not computed.
           fast: Whether convolutions and max pools are replaced by those of `ops`.
 
@@ -126,7 +132,7 @@ class Program:
             if needed.isdisjoint(step.outputs):
                 continue
             inputs = [values[value] for value in step.inputs]
-            replaced = self._replacement(step, relu, fast)
+            replaced = self._replacement(step, relu, pool, fast)
             results = _run(step.operation, inputs) if replaced is None else [replaced(*inputs)]
             values.update((i, x) for i, x in zip(step.outputs, results, strict=True) if i not in known)
         return {name: jnp.asarray(values[value]) for name, value in names.items()}
@@ -190,12 +196,14 @@ class Program:
             if mapped and len(self._types[step.outputs[0]].shape) == mapped + 1:
                 self.vectors.add(again)
 
-    def _replacement(self, step: Step, relu: ops.Relu | None, fast: bool) -> Callable | None:
+    def _replacement(self, step: Step, relu: ops.Relu | None, pool: ops.Pool | None, fast: bool) -> Callable | None:
         """What to compute in place of an operation; None for the operation itself."""
         kind = step.operation.primitive
         if kind is _named:
             return lambda x: x
         faster = fast_operations.replacement(step.operation) if fast else None
+        if pool is not None and kind is primitives.reduce_window_max_p:
+            return fast_operations.max_pool(step.operation, pool)
         rectified = None if relu is None else self._rectified(step)
         if relu is None or rectified is None:
             return faster

@@ -7,15 +7,17 @@ and `grad`; they have reverse-mode derivatives only.
 from lightjax.ops.attention import softmax_product
 from lightjax.ops.conv import Padding, conv, same_padding
 from lightjax.ops.norm import gradient_of_length, local_response_norm
-from lightjax.ops.pool import max_pool
+from lightjax.ops.pool import POOLS, Pool, max_pool, mean_max_pool, pooling, relaxed_max_pool
 from lightjax.ops.relu import LEAK, LUCID_STEPS, RULES, Relu, clamp, leaky_gradient_relu, lucid_relu, rectifier, relu
 from lightjax.ops.resample import resample
 
 __all__ = [
     "LEAK",
     "LUCID_STEPS",
+    "POOLS",
     "RULES",
     "Padding",
+    "Pool",
     "Relu",
     "clamp",
     "conv",
@@ -24,7 +26,10 @@ __all__ = [
     "local_response_norm",
     "lucid_relu",
     "max_pool",
+    "mean_max_pool",
+    "pooling",
     "rectifier",
+    "relaxed_max_pool",
     "relu",
     "resample",
     "same_padding",

@@ -1,16 +1,34 @@
-"""Max pooling, with PyTorch's gradient."""
+"""Max pooling, with PyTorch's gradient or with one that is spread over the window."""
 
 import functools
 import itertools
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+import numpy as np
+from jax import Array, lax
 
 from lightjax import _checks
 from lightjax.ops.conv import Padding
+
+
+class Pool(Protocol):
+    """A max pool: `max_pool`, or another function that differs from it only in its gradient."""
+
+    def __call__(
+        self,
+        x: Array,
+        stride: int | tuple[int, int],
+        padding: Padding,
+        *,
+        window: tuple[int, int] = (3, 3),
+        dilation: tuple[int, int] = (1, 1),
+    ) -> Array:
+        """Maximum over the windows of `[N, H, W, C]`."""
+        ...
 
 
 def max_pool(
@@ -109,3 +127,82 @@ def _max_pool_backward(sides: tuple[Side, Side], residuals, cotangent: Array):
 
 
 _max_pool.defvjp(_max_pool_forward, _max_pool_backward)
+
+
+def relaxed_max_pool(
+    x: Array,
+    stride: int | tuple[int, int],
+    padding: Padding,
+    *,
+    window: tuple[int, int] = (3, 3),
+    dilation: tuple[int, int] = (1, 1),
+) -> Array:
+    """`max_pool` with Lucid's relaxed gradient, that of `mean(x**2) / (0.01 + mean(|x|))` over each window.
+
+    The gradient of the maximum goes to one entry of a window, though its neighbors may be almost as large. Here they
+    get a share. Attribution to positions agrees better with the effect of removing them.
+
+    Args:
+      x: As for `max_pool`.
+      stride: As for `max_pool`.
+      padding: As for `max_pool`; the means are those of the entries inside.
+      window: As for `max_pool`.
+      dilation: As for `max_pool`.
+
+    References:
+      Lucid, `optvis/overrides/smoothed_maxpool_grad.py`; Olah et al., "The Building Blocks of Interpretability", 2018.
+    """
+    relaxed = lambda x, mean: mean(x * x) / (0.01 + mean(jnp.abs(x)))
+    return _spread(x, relaxed, stride, padding, window, dilation)
+
+
+def mean_max_pool(
+    x: Array,
+    stride: int | tuple[int, int],
+    padding: Padding,
+    *,
+    window: tuple[int, int] = (3, 3),
+    dilation: tuple[int, int] = (1, 1),
+) -> Array:
+    """`max_pool` with the gradient of the mean of each window, as linearized networks have it.
+
+    Args:
+      x: As for `max_pool`.
+      stride: As for `max_pool`.
+      padding: As for `max_pool`; the means are those of the entries inside.
+      window: As for `max_pool`.
+      dilation: As for `max_pool`.
+
+    References:
+      Captum, `MaxPool2dRelaxed`.
+    """
+    return _spread(x, lambda x, mean: mean(x), stride, padding, window, dilation)
+
+
+def _spread(x: Array, smooth: Callable, stride, padding: Padding, window, dilation) -> Array:
+    """`max_pool` with the gradient of `smooth(x, mean)`, where `mean` takes the mean over each window."""
+    strides = (stride, stride) if not isinstance(stride, tuple) else stride
+
+    def total(x: Array) -> Array:
+        around = ((0, 0), *padding, (0, 0))
+        zero = np.zeros((), x.dtype)
+        return lax.reduce_window(x, zero, lax.add, (1, *window, 1), (1, *strides, 1), around, None, (1, *dilation, 1))
+
+    mean = lambda x: total(x) / total(jnp.ones_like(x))
+    pool = jax.custom_vjp(lambda x: max_pool(x, stride, padding, window=window, dilation=dilation))
+    pool.defvjp(lambda x: (pool(x), x), lambda x, g: jax.vjp(lambda x: smooth(x, mean), x)[1](g))
+    return pool(x)
+
+
+POOLS: dict[str, Pool] = {"max": max_pool, "relaxed": relaxed_max_pool, "mean": mean_max_pool}
+"""The rules for the gradient of max pools."""
+
+
+def pooling(rule: str) -> Pool:
+    """The max pool of a gradient rule: "max", "relaxed" (`relaxed_max_pool`) or "mean" (`mean_max_pool`).
+
+    Raises:
+      TypeError: If the rule is not a string.
+      ValueError: If there is no such rule.
+    """
+    return POOLS[_checks.one_of(rule, POOLS, "pool rule")]

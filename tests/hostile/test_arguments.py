@@ -37,6 +37,12 @@ def network(pictures):
     return {"a": pictures[..., :2] * 2, "b": pictures.mean((1, 2))}
 
 
+def chain(pictures):
+    """Two layers, one after the other."""
+    a = pictures[..., :2] * 2
+    return {"a": a, "b": a.mean((1, 2))}
+
+
 def of(*args, **kwargs) -> Callable[[], Call]:
     """Arguments of a call that works."""
     return lambda: (args, kwargs)
@@ -152,6 +158,7 @@ CALLS: dict[str, Callable[[], Call]] = {
     "load_statistics": of("caltech101"),
     # ops, optimize
     "rectifier": of("plain"),
+    "pooling": of("max"),
     "clamp_params": of(-1, 1),
     # pictures
     "check_shown": of((8, 8, 3)),
@@ -163,6 +170,7 @@ CALLS: dict[str, Callable[[], Call]] = {
     "sheet": of(PICTURE[None], 1, 1),
     "to_bytes": of(PICTURE),
     # analysis
+    "rest": lambda: ((chain, "a"), {"size": 8}),
     "find": lambda: ((network, Path("."), {"a": [0]}, Path("out"), 1, 8, False), {}),
 }
 """For each function the arguments of a call that works. Those left out are left to their defaults."""
@@ -172,13 +180,15 @@ LEFT_OUT: dict[str, str] = {}
 for names, reason in {
     "Objective Recipe Result Captured ConvertedNetwork InceptionV1": "others build it: channel, Recipe.of, visualize, "
     "capture, from_torch, load_model",
+    "Reading Rest": "a result, which others return",
     "NonFiniteError WeightsError ConversionError": "an error, which lightjax raises",
-    "Basis Image Transform Move Activations Shape Padding Relu": "a type, or a base class without arguments",
+    "Basis Image Transform Move Activations Shape Padding Relu Pool": "a type, or a base class without arguments",
     "Architecture Block Layer ResponseNorm": "a record of constants of published networks",
     "live": "needs a notebook; tested in test_notebook.py",
     "Setup State init advance lower decode activations": "inner functions of a render: what they get, Recipe checked",
-    "clamp conv gradient_of_length leaky_gradient_relu local_response_norm lucid_relu max_pool relu resample "
-    "same_padding softmax_product": "operations of networks, called with arrays inside of compiled programs",
+    "clamp conv gradient_of_length leaky_gradient_relu local_response_norm lucid_relu max_pool mean_max_pool "
+    "relaxed_max_pool relu resample same_padding softmax_product": "operations of networks, called with arrays inside "
+    "of compiled programs",
     "DEFAULT GHIASI LUCENT LUCID LUCID_ATLAS LUCID_INVERSION MACO TORCHLIGHT": "a transform, called with arrays",
 }.items():
     LEFT_OUT |= dict.fromkeys(names.split(), reason)

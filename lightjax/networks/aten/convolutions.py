@@ -132,6 +132,8 @@ def max_pool2d(
     padding: Pair = 0,
     dilation: Pair = 1,
     ceil_mode: bool = False,
+    *,
+    pool: ops.Pool,
 ) -> Tensor:
     """The largest number of each window."""
     x, kernel, dilation = images_of(input), pair(kernel_size), pair(dilation)
@@ -139,7 +141,7 @@ def max_pool2d(
     around = []
     for n, k, s, p, d in zip(x.shape[1:3], kernel, strides, pair(padding), dilation, strict=True):
         around.append((p, max(_windows(n, d * (k - 1) + 1, s, p, ceil_mode)[1], 0)))
-    return pictures(ops.max_pool(x, strides, tuple(around), window=kernel, dilation=dilation))
+    return pictures(pool(x, strides, tuple(around), window=kernel, dilation=dilation))
 
 
 @operation("avg_pool2d", "avg_pool3d")

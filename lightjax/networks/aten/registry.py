@@ -9,8 +9,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 OPERATIONS: dict[str, Callable[..., Any]] = {}
 """Functions by the name of PyTorch's operation, such as "conv2d". They take the arguments of PyTorch's by its names."""
 
-RECTIFIERS: set[str] = set()
-"""Operations that take the rectifier of the network as the keyword `relu`."""
+CHOICES: dict[str, tuple[str, ...]] = {}
+"""Keywords of an operation that the caller of a network chooses: `relu`, the rectifier, and `pool`, the max pool."""
 
 
 def operation(*names: str) -> Callable[[F], F]:
@@ -19,8 +19,7 @@ def operation(*names: str) -> Callable[[F], F]:
     def enter(function: F) -> F:
         for name in names:
             OPERATIONS[name] = function
-            if "relu" in inspect.signature(function).parameters:
-                RECTIFIERS.add(name)
+            CHOICES[name] = tuple({"relu", "pool"}.intersection(inspect.signature(function).parameters))
         return function
 
     return enter

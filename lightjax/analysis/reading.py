@@ -1,0 +1,90 @@
+"""What is read from a network: results that show themselves, save themselves, and say how they were made."""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import os
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+import safetensors.numpy
+
+from lightjax import _checks, _files
+from lightjax._structure import Model
+from lightjax.networks.tensor_files import TensorFileError, read_safetensors
+from lightjax.pictures import encode, save
+
+_KIND, _FIELDS = "lightjax_reading", "fields"
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Reading:
+    """Base class of what is read from a network.
+
+    A subclass is a frozen dataclass with a method `picture`. Its fields are arrays, or plain values that JSON can hold.
+
+    Attributes:
+      settings: What it was made with, as plain JSON.
+    """
+
+    settings: dict[str, Any]
+
+    def picture(self) -> np.ndarray:
+        """What a notebook shows, `[H, W, 3]` in [0, 1]."""
+        raise NotImplementedError
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Save the picture, or everything.
+
+        Args:
+          path: A file name. With .png, .jpg, .jpeg or .webp it is the picture, and a PNG carries the settings. With
+            .safetensors it is everything, which `read` reads.
+
+        Raises:
+          ValueError: If the name ends otherwise.
+          OSError: If the file cannot be written; no half-written file is left.
+        """
+        path = _checks.path(path, "path")
+        if path.suffix.lower() != ".safetensors":
+            save(path, self.picture(), self.settings)
+            return
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        arrays = {name: np.ascontiguousarray(v) for name, v in fields.items() if isinstance(v, np.ndarray)}
+        plain = {name: value for name, value in fields.items() if name not in arrays}
+        metadata = {_KIND: type(self).__name__, _FIELDS: json.dumps(plain)}
+        _files.write_atomically(path, safetensors.numpy.save(arrays, metadata))
+
+    @classmethod
+    def read(cls, path: str | os.PathLike) -> Self:
+        """Read what `save` wrote into a .safetensors file.
+
+        Raises:
+          ValueError: If the file is damaged, or holds something else.
+          OSError: If it cannot be read.
+        """
+        path = _checks.path(path, "path")
+        try:
+            arrays, metadata = read_safetensors(path)
+            kind = metadata.get(_KIND)
+            plain = json.loads(metadata.get(_FIELDS, "{}"))
+        except (TensorFileError, ValueError, RecursionError) as error:
+            raise ValueError(f"{path} cannot be read: {_checks.in_a_line(error)}") from None
+        fields = {field.name for field in dataclasses.fields(cls)}
+        if kind != cls.__name__ or not isinstance(plain, dict) or {*arrays, *plain} != fields:
+            raise ValueError(f"{path} does not hold what {cls.__name__}.save writes")
+        return cls(**arrays, **plain)
+
+    def _repr_png_(self) -> bytes:
+        return encode(self.picture())
+
+
+def made_with(model: Model, images: np.ndarray | None = None, **settings: Any) -> dict[str, Any]:
+    """The settings of a reading: the version of lightjax, the network, a hash of the pictures, and others."""
+    known: Mapping[str, Any] = {
+        "lightjax": importlib.metadata.version("lightjax"),
+        "model": getattr(model, "source", "") or getattr(model, "__name__", type(model).__name__),
+    }
+    seen = {} if images is None else {"picture": hashlib.sha256(images.tobytes()).hexdigest()[:12]}
+    return {**known, **seen, **settings}
