@@ -184,7 +184,7 @@ class Graph:
             if not isinstance(node.arguments, dict):
                 raise GraphError(f"node {node.name} must have named arguments")
             try:
-                inspect.signature(function).bind(**node.arguments, **dict.fromkeys(aten.CHOICES[node.op]))
+                inspect.signature(function).bind(**node.arguments, **dict.fromkeys(aten.CHOICES.get(node.op, ())))
             except TypeError as error:
                 raise GraphError(f"operation {node.op!r} in module {node.module!r}: {error}") from None
             for argument in node.arguments.values():
@@ -292,7 +292,7 @@ def evaluate(
         if node.name in values or (wanted is not None and node.name not in wanted):
             continue
         arguments = {name: value_of(argument) for name, argument in node.arguments.items()}
-        arguments |= {name: choices[name] for name in aten.CHOICES[node.op]}
+        arguments |= {name: choices[name] for name in aten.CHOICES.get(node.op, ())}
         with jax.named_scope(node.module or node.op):  # shown by profilers and in compiled programs
             try:
                 values[node.name] = aten.OPERATIONS[node.op](**arguments)
