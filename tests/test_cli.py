@@ -137,6 +137,7 @@ def test_a_long_objective_has_a_short_file_name(capsys, folder):
     assert len(picture.name) < 100
     assert run(capsys, "render", "--like", picture.name, "-q")[0] == 0
 
+
 def test_like_refuses_other_weights_and_pictures_made_from_python(capsys, folder, tmp_path, monkeypatch):
 
     run(capsys, "render", "mixed3a:5", *SMALL, "--model", "inception5h", "-o", "x.png")
