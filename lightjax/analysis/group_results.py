@@ -157,9 +157,12 @@ class Groups(Factors):
         blocks.append(drawing.captioned(last, self._caption(number)))
         if len(self.names) > 1:
             return drawing.stacked(blocks)
-        every = self._over(0, maps[0], colors)
-        blocks.insert(0, drawing.captioned(drawing.beside([_cell(self.pictures[0]), every], 4), self._title()))
-        columns = 3 if len(self.icons) else 4
+        first = [_cell(self.pictures[0]), self._over(0, maps[0], colors)]
+        if len(self.icons):  # as wide as the others
+            first = [drawing.beside(first, 4)]
+        titles = [self._title(), "all groups"]
+        blocks = [drawing.captioned(one, title) for one, title in zip(first, titles, strict=False)] + blocks
+        columns = 4
         width = max(block.shape[1] for block in blocks)
         even = [np.pad(b, ((0, 0), (0, width - b.shape[1]), (0, 0)), constant_values=1) for b in blocks]
         rows = [even[start : start + columns] for start in range(0, len(even), columns)]
@@ -174,8 +177,8 @@ class Groups(Factors):
         mixed = (strengths @ np.array(colors, np.float32)) / np.maximum(strengths.sum(-1, keepdims=True), 1e-9)
         size = picture.shape[:2]
         opacity = drawing.resized(strengths.max(-1, keepdims=True), size)
-        gray = 0.6 * np.repeat(picture.mean(-1, keepdims=True), 3, -1)
-        return np.clip(gray + 0.85 * opacity * (drawing.resized(mixed, size, smooth=False) - gray), 0, 1)
+        gray = 0.1 + 0.7 * np.repeat(picture.mean(-1, keepdims=True), 3, -1)
+        return np.clip(gray + 0.85 * opacity * (drawing.resized(mixed, size) - gray), 0, 1)
 
     def _title(self) -> str:
         goal = self.settings["objective"]

@@ -125,7 +125,7 @@ def groups(
         number=number,
         of=of,
         signed=signed,
-        objective=None if goal is None else str(goal),
+        objective=objective if goal is None or isinstance(objective, str) else str(goal),
         designs=designs,
     )
     kept = shown(weights)
