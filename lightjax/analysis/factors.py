@@ -130,7 +130,7 @@ def factored(values: np.ndarray, number: int, signed: bool, what: str) -> tuple[
         raise ValueError(f"{what} must be 0 or more without signed=True, got {flat.min():g}: use signed=True")
     scale = float(np.abs(flat).max())
     if not scale:
-        raise ValueError(f"{what} must not be 0 everywhere")
+        raise ValueError(f"{what} must not be 0 everywhere, got only zeros")
     flat = flat / scale  # the start calls numbers below 1e-6 zero
     halves = np.concatenate([np.maximum(flat, 0), np.maximum(-flat, 0)], 1) if signed else flat
     with warnings.catch_warnings():
