@@ -88,7 +88,8 @@ def factor(activations: ArrayLike, number: int, *, signed: bool = False) -> Fact
 
     It is scikit-learn's non-negative matrix factorization, which minimizes |X - WH| with all numbers of W and H 0 or
     more, from the start that the singular vectors give ("nndsvda"). The same activations give the same bytes. The
-    optimum is a local one: which directions are found depends on the start, in some layers.
+    optimum is a local one: which directions are found depends on the start, in some layers. Sweeps end when the error
+    hardly changes any more, after 500 at the latest.
 
     Example:
       >>> lj.factor(model(images)["mixed4d"], 6).directions
