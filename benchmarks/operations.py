@@ -2,10 +2,11 @@
 
 Floating-point operations and bytes accessed of one compiled step of GoogLeNet at 96 pixels, by XLA's own count, and the
 programs that a fresh process compiles for a whole render. `tests/test_operations.py` compares them with the accepted
-ones.
+ones. `python -m benchmarks.operations mixed3a mixed4a` counts for these layers only.
 """
 
 import json
+import sys
 
 import jax
 import jax.monitoring
@@ -22,10 +23,10 @@ def main() -> None:
         lambda event, seconds, **rest: compiled.append(event) if event.endswith("backend_compile_duration") else None
     )
     model = lj.load_model()
-    lj.visualize("mixed4a:97", model=model, size=96, steps=3, snapshots=(1, 2), progress=False)
+    lj.visualize("mixed3a:97", model=model, size=96, steps=3, snapshots=(1, 2), progress=False)
     counts: dict = {"programs compiled for a render": len(compiled)}
     setup, key = lj.Recipe.of(model=model, size=96).setup, jax.random.key(0)
-    for layer in LAYERS:
+    for layer in sys.argv[1:] or LAYERS:
         step = lj.optimize.lower(lj.optimize.init(key, setup), setup, lj.channel(layer, 0), key)
         costs = step.compile().cost_analysis()
         counts[layer] = {"operations": round(costs["flops"]), "bytes": round(costs["bytes accessed"])}

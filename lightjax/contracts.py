@@ -13,13 +13,16 @@ import jax.numpy as jnp
 from jax import Array
 
 from lightjax import _activations, _checks, ops, transforms
-from lightjax._structure import Model, partition
+from lightjax._structure import PROGRAMS, Model, partition
 from lightjax.images import Image, NaturalImage
 from lightjax.networks import architectures
 from lightjax.transforms import Compose, CropOrPad, Transform, at_step
 
 Shapes = Mapping[str, jax.ShapeDtypeStruct]
 """Shapes and types of activations, by layer."""
+
+_KNOWN: dict[tuple, Shapes] = {}
+"""Shapes of activations, by the structure of the model, the types of its arrays, its rectifier and what it sees."""
 
 
 class Fit(NamedTuple):
@@ -221,7 +224,13 @@ def _shapes(model: Model, image: Image, transform: Transform | None, rule: ops.R
             )
         return found
 
-    found = jax.eval_shape(run, view)
+    arrays, structure = partition(model)
+    seen = (structure, tuple(map(jax.typeof, arrays)), rule, view)
+    if seen not in _KNOWN:
+        _KNOWN[seen] = jax.eval_shape(run, view)
+        if len(_KNOWN) > PROGRAMS:
+            del _KNOWN[next(iter(_KNOWN))]
+    found = _KNOWN[seen]
     square = view.shape[1] == view.shape[2]
     for layer, x in found.items():
         if square and len(x.shape) == 4 and x.shape[1] != x.shape[2] == x.shape[3]:

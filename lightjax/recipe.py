@@ -175,11 +175,13 @@ class Recipe:
         """
         settings = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         del settings["shapes"]
+        settings["model"] = getattr(self.model, "source", "") or getattr(
+            self.model, "__name__", type(self.model).__name__
+        )
+        settings["start"] = None if self.start is None else hashlib.sha256(self.start.tobytes()).hexdigest()[:12]
         return {
             "lightjax": importlib.metadata.version("lightjax"),
             **{name: record.to_json(value) for name, value in settings.items()},
-            "start": None if self.start is None else hashlib.sha256(self.start.tobytes()).hexdigest()[:12],
-            "model": getattr(self.model, "source", "") or getattr(self.model, "__name__", type(self.model).__name__),
             "size": list(self.shapes["input"].shape[1:3]),
             "device": jax.local_devices()[0].device_kind,
         }

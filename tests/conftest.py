@@ -1,5 +1,6 @@
 """Settings and fixtures of several test files."""
 
+import gc
 import os
 import shutil
 import tempfile
@@ -67,6 +68,13 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.slow)
 
 
+def pytest_collection_finish():
+    """Let the garbage collector pass over what imports left, and come less often: tracing makes many small objects."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
+
+
 LONGEST = (
     "gallery",
     "notebooks",
@@ -97,6 +105,14 @@ def optimizations(request):
         if name in QUICK:  # processes that a test starts make the same bytes
             patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
         yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture
+def quickly():
+    """Leave out most of XLA's optimizations in one test, which compiles programs of its own."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
     jax.config.update("jax_disable_most_optimizations", False)
 
 

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import lightjax as lj
-from lightjax import batching, cli, objectives, optimize
+from lightjax import batching, cli, objectives, ops, optimize
 from lightjax.gallery import manifest as manifests
 from lightjax.gallery import page
 from lightjax.gallery import run as gallery
@@ -32,7 +32,13 @@ from lightjax.pictures import load_picture, read_settings, save, sheet
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ("--model", "bvlc_googlenet", "--size", "32", "--channels", "0-9", "--chunk", "4", "--steps", "12", "-q")
+KERNELS = np.random.default_rng(0).normal(0, 0.1, (7, 7, 3, 24)).astype(np.float32)
 PICTURES = [f"conv2d0/{channel:04d}.png" for channel in range(10)]
+
+
+def small(images):
+    """One convolution, as a network whose programs compile fast."""
+    return {"conv": jax.nn.relu(ops.conv(images - 0.5, jnp.asarray(KERNELS), 2, ((3, 3), (3, 3))))}
 
 
 def run(capsys, *arguments: str) -> tuple[int, str, str]:
@@ -180,11 +186,11 @@ def test_curves_keep_their_ends_and_are_short():
 
 
 def test_negative_pictures_quiet_what_positive_ones_excite(tmp_path):
-    settings = {"channels": [8, 20], "steps": 60, "size": 32, "model": "bvlc_googlenet", "progress": False}
-    gallery.render(tmp_path, ["conv2d0"], negative=True, **settings)
+    settings = {"channels": [8, 20], "steps": 60, "size": 32, "model": small, "progress": False}
+    gallery.render(tmp_path, ["conv"], negative=True, **settings)
     for channel in (8, 20):
-        up = read_settings(tmp_path / f"conv2d0/{channel:04d}.png")["values"]
-        down = read_settings(tmp_path / f"conv2d0/{channel:04d}_negative.png")["values"]
+        up = read_settings(tmp_path / f"conv/{channel:04d}.png")["values"]
+        down = read_settings(tmp_path / f"conv/{channel:04d}_negative.png")["values"]
         assert up[-1] > 2 * up[0]
         assert down[0] == -up[0]
         assert down[-1] > 0.5 * down[0]
@@ -194,15 +200,15 @@ def test_negative_pictures_quiet_what_positive_ones_excite(tmp_path):
 
 
 def test_diverse_pictures_are_several_of_one_channel(tmp_path):
-    settings = {"channels": [3, 17], "steps": 12, "size": 32, "model": "bvlc_googlenet", "progress": False}
-    gallery.render(tmp_path, ["conv2d1"], positive=False, diverse=3, **settings)
-    names = [f"conv2d1/{channel:04d}_diverse_{i}.png" for channel in (3, 17) for i in (1, 2, 3)]
+    settings = {"channels": [3, 17], "steps": 12, "size": 32, "model": small, "progress": False}
+    gallery.render(tmp_path, ["conv"], positive=False, diverse=3, **settings)
+    names = [f"conv/{channel:04d}_diverse_{i}.png" for channel in (3, 17) for i in (1, 2, 3)]
     assert sorted(name for name in contents(tmp_path) if name.endswith(".png")) == names
     manifest = manifests.read(tmp_path)
     (entry, _) = page.entries(tmp_path, manifest, {})
     assert [picture["file"] for picture in entry["pictures"]] == names[:3]
     objective = read_settings(tmp_path / names[0])["objective"]
-    lone = lj.visualize(objective, model="bvlc_googlenet", image=lj.image(32, batch=3), steps=12, progress=False)
+    lone = lj.visualize(objective, model=small, image=lj.image(32, batch=3), steps=12, progress=False)
     for i, name in enumerate(names[:3]):
         with Image.open(tmp_path / name) as picture:
             assert np.abs(np.asarray(picture) / 255 - lone.images[i]).mean() < 0.02
@@ -261,10 +267,9 @@ def test_a_missing_file_has_its_whole_chunk_rendered_and_nothing_else(copy, whol
     assert {name: (copy / name).stat().st_mtime_ns for name in kept} == kept
 
 
-def test_a_kill_loses_a_chunk_at_most_and_changes_no_byte(start, tmp_path):
-    options = (*SMALL, "--steps", "150", "--channels", "0-19")
+def test_a_kill_loses_a_chunk_at_most_and_changes_no_byte(start, tmp_path, capsys):
+    options = (*SMALL, "--steps", "60", "--channels", "0-19")
     command = ("gallery", "conv2d0", "-o", "g", *options)
-    finish(start("gallery", "conv2d0", "-o", "other", *options))
     folder = tmp_path / "g"
     seen: dict[str, int] = {}
     for kill_after in (1, 9):
@@ -278,7 +283,10 @@ def test_a_kill_loses_a_chunk_at_most_and_changes_no_byte(start, tmp_path):
         assert kill_after <= len(found) < 20
         assert seen.items() <= found.items()  # nothing was rendered twice
         seen = found
-    finish(start(*command))
+    # This process makes the rest, and all of another gallery without being killed.
+    for name in ("g", "other"):
+        code, _, errors = run(capsys, "gallery", "conv2d0", "-o", str(tmp_path / name), *options)
+        assert code == 0, errors
     assert seen.items() <= {str(f): f.stat().st_mtime_ns for f in folder.glob("*/*.png")}.items()
     assert contents(folder) == contents(tmp_path / "other")
     assert len(contents(folder)) >= 21
@@ -373,7 +381,7 @@ def test_the_commands_of_the_page_make_each_picture_again(path, tmp_path, capsys
         tmp_path / "g",
         ["conv2d1"],
         channels=[3],
-        negative=True,
+        negative=path is not None,
         diverse=0 if path is None else 2,
         steps=3,
         size=32,
@@ -384,7 +392,7 @@ def test_the_commands_of_the_page_make_each_picture_again(path, tmp_path, capsys
     manifest = manifests.read(Path())
     (entry,) = page.entries(Path(), manifest, {})
     commands = entry["command"].split("\n")
-    kinds = ("positive", "negative") if path is None else ("positive", "negative", "diverse")
+    kinds = ("positive",) if path is None else ("positive", "negative", "diverse")
     for command, kind in zip(commands, kinds, strict=True):
         pictures = [picture["file"] for picture in entry["pictures"] if picture["kind"] == kind]
         assert run(capsys, *shlex.split(command)[1:], "-q")[0] == 0
@@ -437,11 +445,15 @@ def test_no_name_of_a_layer_leads_out_of_the_folder(layer, tmp_path):
 
 
 def test_a_gallery_compiles_one_program_for_each_layer_and_kind(tmp_path, compiled):
-    settings = {"channels": range(6), "steps": 2, "size": 41, "model": "bvlc_googlenet", "progress": False}
-    gallery.render(tmp_path / "g", ["conv2d1"], **settings)
+    def model(images):
+        first = jnp.concatenate([images, images[..., ::-1] ** 2], axis=-1)
+        return {"first": first, "second": jax.nn.relu(first[:, ::2, ::2] - 0.2)}
+
+    settings = {"channels": range(6), "steps": 2, "size": 20, "model": model, "transform": None, "progress": False}
+    gallery.render(tmp_path / "g", ["second"], **settings)
     assert compiled.count("jit(_advance)") == 1
     compiled.clear()
-    gallery.render(tmp_path / "h", ["conv2d0", "conv2d1"], negative=True, chunk=2, **settings)
+    gallery.render(tmp_path / "h", ["first", "second"], negative=True, chunk=2, **settings)
     assert compiled.count("jit(_advance)") == 4
 
 
@@ -689,16 +701,12 @@ def test_programs_are_compiled_once_and_kept(tmp_path):
     hits, misses = hits_and_misses(tmp_path, cache)
     assert misses > hits
     first = (tmp_path / "x.png").read_bytes()
-    hits, again = hits_and_misses(tmp_path, cache)
-    assert again == 0
-    assert hits >= misses
-    assert (tmp_path / "x.png").read_bytes() == first
-    assert list((cache / "lightjax" / "compiled").iterdir())
     # What is kept may be damaged: it is compiled again.
-    for file in (cache / "lightjax" / "compiled").glob("*-cache"):
-        file.write_bytes(file.read_bytes()[:100])
-    hits, _ = hits_and_misses(tmp_path, cache)
-    assert hits == 0
+    largest = max((cache / "lightjax" / "compiled").glob("*-cache"), key=lambda file: file.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[:100])
+    again, compiled = hits_and_misses(tmp_path, cache)
+    assert again == hits + misses - 1
+    assert compiled <= 1
     assert (tmp_path / "x.png").read_bytes() == first
 
 

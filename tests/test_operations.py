@@ -8,18 +8,26 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import report
+from benchmarks import operations, report
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.slow
 def test_a_render_does_no_more_work_than_accepted():
-    """Operations and bytes may rise by 2 %, compilations not at all. A step for mixed3a is cheap."""
+    """Operations and bytes may rise by 1 %, compilations not at all. A step for mixed3a is cheap.
+
+    A step for the logits runs the whole network, and one for mixed3a its first layers, where most of the work is.
+    """
     accepted = json.loads((ROOT / "benchmarks" / "operations.json").read_text())
+    first, last = "mixed3a", "softmax2_pre_activation_matmul"
     environment = {k: v for k, v in os.environ.items() if k not in ("JAX_COMPILATION_CACHE_DIR", "XLA_FLAGS")}
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.operations"], cwd=ROOT, env=environment, capture_output=True, text=True
+        [sys.executable, "-m", "benchmarks.operations", first, last],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -27,15 +35,14 @@ def test_a_render_does_no_more_work_than_accepted():
         pytest.skip(f"the counts were accepted on {accepted['backend']} with JAX {accepted['jax']}")
     assert found["programs compiled for a render"] <= accepted["programs compiled for a render"]
     more = {
-        (layer, what): (number, accepted[layer][what])
-        for layer, counts in found.items()
-        if isinstance(counts, dict)
-        for what, number in counts.items()
-        if number > 1.02 * accepted[layer][what]
+        (layer, what): (found[layer][what], number)
+        for layer in (first, last)
+        for what, number in accepted[layer].items()
+        if found[layer][what] > 1.01 * number
     }
     assert not more, f"more work than accepted (found, accepted): {more}"
-    assert set(found) == set(accepted)
-    assert 2 * found["mixed3a"]["operations"] < found["mixed5a"]["operations"]
+    assert 2 * found[first]["operations"] < accepted["mixed5a"]["operations"]
+    assert accepted.keys() - found.keys() == {*operations.LAYERS} - {first, last}
 
 
 def test_the_tables_of_the_benchmarks_are_those_of_the_accepted_run():

@@ -34,16 +34,19 @@ def offline(tmp_path, compilations, monkeypatch) -> Path:
 
 @pytest.mark.slow
 def test_the_examples_in_python_run_one_after_the_other(offline):
-    """In one process, with at most two steps each; those of the sheet have none, as each compiles anew."""
+    """In one process, with at most one step and 64 pixels each; the sheet has no steps, as each compiles anew."""
     cut = """
         import lightjax
         def cut(full):
-            return lambda objective, steps=2048, **rest: full(objective, steps=min(steps, most), progress=False, **rest)
+            def less(objective, steps=2048, **rest):
+                size = {} if "image" in rest or "model" in rest else {"size": 64}
+                return full(objective, steps=min(steps, most), progress=False, **rest | size)
+            return less
         lightjax.visualize, lightjax.visualize_many = cut(lightjax.visualize), cut(lightjax.visualize_many)
         dream = lightjax.dream
         lightjax.dream = lambda file, layer, size: dream(file, layer, size=64, octaves=1, steps=1, progress=False)
     """
-    most = ["most = 0" if "pictures.sheet(" in block else "most = 2" for block in PYTHON]
+    most = ["most = 0" if "pictures.sheet(" in block else "most = 1" for block in PYTHON]
     blocks = [part for pair in zip(most, PYTHON, strict=True) for part in pair]
     code = "\n".join([textwrap.dedent(cut), *blocks])
     pictures.save("photograph.jpg", np.full((64, 64, 3), 0.5))
