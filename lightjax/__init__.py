@@ -9,7 +9,7 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 from lightjax import analysis, images, networks, objectives, ops, optimize, pictures, transforms
-from lightjax.analysis import rest
+from lightjax.analysis import attribute, class_attribution, grad_cam, relate, rest, saliency
 from lightjax.dream import dream
 from lightjax.images import image
 from lightjax.networks import capture
@@ -41,14 +41,17 @@ __all__ = [
     "Result",
     "WeightsError",
     "analysis",
+    "attribute",
     "capture",
     "channel",
+    "class_attribution",
     "class_logit",
     "deepdream",
     "direction",
     "diversity",
     "dream",
     "from_torch",
+    "grad_cam",
     "image",
     "images",
     "layer",
@@ -62,8 +65,10 @@ __all__ = [
     "ops",
     "optimize",
     "pictures",
+    "relate",
     "render",
     "rest",
+    "saliency",
     "show",
     "transforms",
     "visualize",
