@@ -117,7 +117,7 @@ class Agreement(NamedTuple):
       pearson: Correlation.
       spearman: Correlation of the ranks.
       slope: Effect for each unit of attribution, by least squares; 1 if sizes agree too.
-      shared: Share of the 20 largest attributions that are among the 20 largest effects, signs included. Of fewer
+      shared: Share of the 20 largest attributions, of either sign, that are among the 20 largest effects. Of fewer
         than 80 entries it is the largest quarter.
     """
 
@@ -256,7 +256,7 @@ def agreement(shares: np.ndarray, effects: np.ndarray) -> Agreement:
     if not (x.any() and y.any()):
         raise ValueError("agreement needs shares and effects of ablation that differ, but all are equal")
     count = min(_SHARED, max(len(x) // 4, 1))
-    largest = [set(np.argsort(-a, kind="stable")[:count]) for a in (x, y)]
+    largest = [set(np.argsort(-np.abs(a), kind="stable")[:count]) for a in (shares, effects)]
     return Agreement(
         pearson=_correlation(x, y),
         spearman=_correlation(_ranks(x), _ranks(y)),
