@@ -9,7 +9,7 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 from lightjax import analysis, images, networks, objectives, ops, optimize, pictures, transforms
-from lightjax.analysis import factor, groups, rest
+from lightjax.analysis import attribute, class_attribution, factor, grad_cam, groups, relate, rest, saliency
 from lightjax.dream import dream
 from lightjax.images import image
 from lightjax.networks import capture
@@ -41,8 +41,10 @@ __all__ = [
     "Result",
     "WeightsError",
     "analysis",
+    "attribute",
     "capture",
     "channel",
+    "class_attribution",
     "class_logit",
     "deepdream",
     "direction",
@@ -50,6 +52,7 @@ __all__ = [
     "dream",
     "factor",
     "from_torch",
+    "grad_cam",
     "groups",
     "image",
     "images",
@@ -64,8 +67,10 @@ __all__ = [
     "ops",
     "optimize",
     "pictures",
+    "relate",
     "render",
     "rest",
+    "saliency",
     "show",
     "transforms",
     "visualize",

@@ -56,6 +56,11 @@ NAMES = {
         show_progress log_loss extra_transformations apply_default_transformations log_level wandb_logger
         remove_existing_hooks normalize_gradients clamp_param_value ImagePlotter create_wandb_logger
     """,
+    "attribution": """
+        LayerGradientXActivation LayerIntegratedGradients IntegratedGradients LayerFeatureAblation FeatureAblation
+        Occlusion infidelity MuFidelity AttrChannel AttrSpatial GradCAM LayerGradCam Saliency SmoothGrad NoiseTunnel
+        MaxPool2dRelaxed avg_smoothed_maxpool_grad pooling_overrides class_attr
+    """,
     "networks and files": """
         InceptionV1 model.layers get_model_layers get_model_tree print_model_tree get_activations hook_model
         ModuleHook load_model show images show_images show_image save save_images load load_images load_image load_gif
@@ -337,6 +342,7 @@ def check_kind(made, names):
         assert np.isfinite(made.images).all()
         assert made._repr_png_().startswith(b"\x89PNG")
     elif isinstance(made, lj.analysis.Reading):
+        assert made._repr_png_().startswith(b"\x89PNG")
         assert np.isfinite(made.picture()).all()
     elif hasattr(made, "_repr_html_"):  # several pictures in a row
         assert "<img" in made._repr_html_()
@@ -346,7 +352,13 @@ def check_kind(made, names):
     elif inspect.isfunction(made) and [*inspect.signature(made).parameters] == ["images"]:  # a model
         assert np.isfinite(made(names["picture"][None])["mixed4a"]).all()
     elif callable(made):
-        assert type(made) is lj.networks.InceptionV1 or made in (lj.optimize.advance, lj.visualize_many)
+        assert type(made) is lj.networks.InceptionV1 or made in (
+            lj.optimize.advance,
+            lj.visualize_many,
+            *lj.ops.POOLS.values(),
+        )
+    elif isinstance(made, lj.analysis.Agreement):
+        assert np.isfinite(made).all()
     elif isinstance(made, list | dict) or hasattr(made, "_fields"):  # several arrays, or their shapes, or files
         leaves = jax.tree.leaves(made)
         assert leaves

@@ -1,9 +1,29 @@
 """Reading networks: what follows from a layer, and photographs that excite channels."""
 
+from lightjax.analysis.attribution import Agreement, Attribution, attribute
 from lightjax.analysis.factors import Factors, factor
 from lightjax.analysis.group_results import Groups
 from lightjax.analysis.groups import groups
 from lightjax.analysis.reading import Reading
+from lightjax.analysis.relations import Relation, class_attribution, relate
 from lightjax.analysis.rest import Rest, rest
+from lightjax.analysis.saliency import Heatmap, grad_cam, saliency
 
-__all__ = ["Factors", "Groups", "Reading", "Rest", "factor", "groups", "rest"]
+__all__ = [
+    "Agreement",
+    "Attribution",
+    "Factors",
+    "Groups",
+    "Heatmap",
+    "Reading",
+    "Relation",
+    "Rest",
+    "attribute",
+    "class_attribution",
+    "factor",
+    "grad_cam",
+    "groups",
+    "relate",
+    "rest",
+    "saliency",
+]

@@ -44,6 +44,12 @@ def resized(picture: np.ndarray, size: tuple[int, int], smooth: bool = True) -> 
     return np.clip(np.stack(planes, -1), 0, 1)
 
 
+def enlarged(picture: np.ndarray, least: int = 224) -> np.ndarray:
+    """A picture `[H, W, C]` whose longer side has `least` pixels or more; it grows by a whole factor, in squares."""
+    factor = -(-least // max(picture.shape[:2]))
+    return picture.repeat(factor, 0).repeat(factor, 1)
+
+
 def captioned(picture: np.ndarray, caption: str, points: int = 13) -> np.ndarray:
     """A picture `[H, W, C]` with a caption below, on white; the caption may have several lines."""
     picture = in_color(picture)

@@ -188,7 +188,8 @@ def _spread(x: Array, smooth: Callable, stride, padding: Padding, window, dilati
         zero = np.zeros((), x.dtype)
         return lax.reduce_window(x, zero, lax.add, (1, *window, 1), (1, *strides, 1), around, None, (1, *dilation, 1))
 
-    mean = lambda x: total(x) / total(jnp.ones_like(x))
+    entries = total(jnp.ones((1, *x.shape[1:3], 1), x.dtype))  # in each window
+    mean = lambda x: total(x) / entries
     pool = jax.custom_vjp(lambda x: max_pool(x, stride, padding, window=window, dilation=dilation))
     pool.defvjp(lambda x: (pool(x), x), lambda x, g: jax.vjp(lambda x: smooth(x, mean), x)[1](g))
     return pool(x)

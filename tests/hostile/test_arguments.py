@@ -44,6 +44,12 @@ def chain(pictures):
     return {"a": a, "b": a.mean((1, 2))}
 
 
+def classifier(pictures):
+    """A layer and logits."""
+    a = pictures[..., :2] * 2
+    return {"a": a, "softmax2_pre_activation_matmul": a.mean((1, 2))}
+
+
 def of(*args, **kwargs) -> Callable[[], Call]:
     """Arguments of a call that works."""
     return lambda: (args, kwargs)
@@ -178,11 +184,16 @@ CALLS: dict[str, Callable[[], Call]] = {
     "sheet": of(PICTURE[None], 1, 1),
     "to_bytes": of(PICTURE),
     # analysis
-    "factor": of(np.arange(8.0).reshape(4, 2), 1, signed=False),
-    "groups": of(PICTURE, "a", 2, model=chain, objective="b:0", of="activations", designs=2, progress=False),
-    "rest": lambda: ((chain, "a"), {"size": 8}),
     "Groups.render": lambda: ((found_groups(), 1, 8), {"seed": 0, "progress": False, "chunk": 1, **CHAIN}),
     "Groups.top": lambda: ((found_groups(), 1), {}),
+    "attribute": of("b:1", PICTURE, layer="a", model=chain, method="integrated", steps=2, progress=False),
+    "class_attribution": of(PICTURE, "a", 3, model=classifier),
+    "factor": of(np.arange(8.0).reshape(4, 2), 1, signed=False),
+    "grad_cam": of("b:1", PICTURE, layer="a", model=chain),
+    "groups": of(PICTURE, "a", 2, model=chain, objective="b:0", of="activations", designs=2, progress=False),
+    "relate": of(PICTURE, "a", "b", model=chain, pool="max", progress=False),
+    "rest": lambda: ((chain, "a"), {"size": 8}),
+    "saliency": of("b:1", PICTURE, model=chain, draws=2),
     "find": lambda: ((network, Path("."), {"a": [0]}, Path("out"), 1, 8, False), {}),
 }
 """For each function the arguments of a call that works. Those left out are left to their defaults."""
@@ -192,7 +203,7 @@ LEFT_OUT: dict[str, str] = {}
 for names, reason in {
     "Objective Recipe Result Captured ConvertedNetwork InceptionV1": "others build it: channel, Recipe.of, visualize, "
     "capture, from_torch, load_model",
-    "Factors Groups Reading Rest": "a result, which others return",
+    "Agreement Attribution Factors Groups Heatmap Reading Relation Rest": "a result, which others return",
     "NonFiniteError WeightsError ConversionError": "an error, which lightjax raises",
     "Basis Image Transform Move Activations Shape Padding Relu Pool": "a type, or a base class without arguments",
     "Architecture Block Layer ResponseNorm": "a record of constants of published networks",
@@ -209,6 +220,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "optimizer": ("learning rate",),
     "rule": ("relu",),
     "model": ("network",),
+    "first": ("layer",),
     "value": ("border", "objective", "layer"),
     "objective": ("layer",),
     "objectives": ("layer",),
