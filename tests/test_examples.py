@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lightjax import _files, labels
-from lightjax.analysis import examples
+from lightjax.analysis import crops as examples
+from lightjax.analysis import folder as photographs
+from lightjax.analysis import measure
 from lightjax.networks.inception import Layer
 
 SIZE, PATCH = 24, 4
@@ -82,7 +84,7 @@ def test_finds_what_a_plain_search_finds(folder, count):
 
 def test_the_size_of_a_batch_changes_nothing_and_one_compilation_does_for_all(folder, monkeypatch):
     reference = look(folder, {"patch": [0, 1]}, output="a")
-    monkeypatch.setattr(examples, "BATCH", 7)
+    monkeypatch.setattr(photographs, "BATCH", 7)
     model = Patches()
     again = look(folder, {"patch": [0, 1]}, model, output="b")
     assert model.traces == 2  # for the shapes, and for the compilation
@@ -132,7 +134,7 @@ class Tokens:
 
 
 def test_a_network_of_one_channel_and_size_sees_grays_and_its_tokens_show_whole_pictures(folder):
-    assert examples.input_of(Tokens(), SIZE)[:2] == (SIZE, 1)
+    assert photographs.input_of(Tokens(), SIZE)[:2] == (SIZE, 1)
     found = look(folder, {"token/0": [0, 1]}, Tokens())
     assert crop(folder, found["token/0", 0][0]).shape == (SIZE, SIZE, 3)
     grays = {file: np.asarray(Image.open(file)) @ [0.299, 0.587, 0.114] / 255 for file in folder.rglob("*.png")}
@@ -141,13 +143,13 @@ def test_a_network_of_one_channel_and_size_sees_grays_and_its_tokens_show_whole_
     assert found["token/0", 0][0]["source"] == best.relative_to(folder).as_posix()
     assert found["token/0", 0][0]["value"] == pytest.approx(brightest[best], abs=1e-5)
     with pytest.raises(ValueError, match=r"photographs of 224x224 or 30x30 pixels .* but the model fails for them \("):
-        examples.input_of(Tokens(), 30)
+        photographs.input_of(Tokens(), 30)
 
 
 @given(st.integers(1, 60), st.integers(1, 300), st.data())
 def test_a_window_is_as_large_as_asked_and_holds_the_centre_of_its_position(positions, size, data):
     position, side = data.draw(st.integers(0, positions - 1)), data.draw(st.integers(1, size))
-    window = examples._window(position, positions, side, size)
+    window = measure.span(position, positions, side, size)
     assert window.start >= 0
     assert window.stop - window.start == side
     assert window.stop <= size
@@ -230,7 +232,7 @@ def test_folders_without_pictures_are_errors(tmp_path):
     with pytest.raises(ValueError, match=r"none of the 1 pictures in .* can be read"):
         look(tmp_path / "photos", {"patch": [0]})
     with pytest.raises(ValueError, match=r"there are no pictures in .*photos except those in .*photos"):
-        examples.pictures_in(tmp_path / "photos", tmp_path / "photos")
+        photographs.pictures_in(tmp_path / "photos", tmp_path / "photos")
     with pytest.raises(NotADirectoryError, match="there is no folder"):
         look(tmp_path / "nowhere", {"patch": [0]})
 
