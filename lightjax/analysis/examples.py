@@ -37,6 +37,7 @@ def examples(
     size: int | None = None,
     at: str = "maximum",
     per_picture: int = 1,
+    expand: float = 1.0,
     quantiles: int = 0,
     resume: str | os.PathLike | None = None,
     progress: bool = True,
@@ -66,10 +67,12 @@ def examples(
         channels and directions; the examples are whole squares.
       per_picture: How many patches of one photograph count at most. Each has a value that none of the eight positions
         around it exceeds.
+      expand: Side of a patch relative to the receptive field. Late layers see nearly all of a photograph, but mostly
+        what lies near the middle of their field: 0.4 shows that.
       quantiles: Number of parts of the range of values on the sheet (see `Examples.spread`); 0 for none.
       resume: A file (.safetensors) that keeps what was found, from time to time and at the end. The same call goes on
         where an earlier one ended, even if it was killed, and gives the same bytes. `Examples.read` reads the file,
-        also before the end. The first photographs are measured again to see that network and functions are still the same.
+        also before the end. The first photographs are measured again, to see that network and functions are the same.
       progress: Whether to show a progress bar.
 
     Returns:
@@ -90,6 +93,7 @@ def examples(
     model, folder = opened(model), _checks.path(folder, "folder")
     at = _checks.one_of(at, measure.WAYS, "at")
     count, per_picture = _checks.count(count, "count"), _checks.count(per_picture, "per_picture")
+    expand = _checks.number(expand, "expand", above=0)
     quantiles = _checks.whole(quantiles, "quantiles", least=0, most=_checks.LARGEST)
     progress = _checks.flag(progress, "progress")
     size = max(own_size(model) or (SIZE,)) if size is None else _checks.count(size, "size")
@@ -102,7 +106,7 @@ def examples(
     _, bands, shapes = input_of(model, size, size)
     goals = [goal_of(one, model, shapes) for one in listed]
     names = _names(listed)
-    grids = [measure.grid_of(goal, model, shapes, size, at) for goal in goals]
+    grids = [measure.grid_of(goal, model, shapes, size, at, expand) for goal in goals]
     photographs = Photographs(folder, pictures_in(folder), size, bands)
 
     about = {"folder": str(folder.resolve()), "content": content(folder), "files": len(photographs.paths)}
@@ -153,8 +157,8 @@ def _continued(path: Path, begun: Examples, run: Callable) -> Examples:
     if not path.exists():
         return begun
     found = Examples.read(path)
-    asked = {**begun.settings, "objectives": begun.objectives, "grids": begun.grids}
-    there = {**found.settings, "objectives": found.objectives, "grids": found.grids}
+    asked = {**begun.settings, "objectives": begun.objectives}
+    there = {**found.settings, "objectives": found.objectives}
     other = [name for name in asked if asked[name] != there.get(name)]
     if other:
         raise ValueError(

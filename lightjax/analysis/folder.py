@@ -15,6 +15,7 @@ import numpy as np
 
 from lightjax._activations import call
 from lightjax._structure import Model
+from lightjax.contracts import own_channels
 from lightjax.pictures import find_pictures, load_picture
 from lightjax.progress import bar
 
@@ -121,7 +122,7 @@ def input_of(model: Model, side: int, size: int = SIZE) -> tuple[int, int, dict[
       ValueError: If the model fails for all of these.
     """
     failed: Exception | None = None
-    for pixels, bands in itertools.product(dict.fromkeys((size, side)), (3, 1)):
+    for pixels, bands in itertools.product(dict.fromkeys((size, side)), (1, 3) if own_channels(model) == 1 else (3, 1)):
         picture = jax.ShapeDtypeStruct((1, pixels, pixels, bands), jnp.float32)
         try:
             found = jax.eval_shape(lambda images: call(model, images), picture)

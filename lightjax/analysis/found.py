@@ -15,8 +15,8 @@ from lightjax.analysis.folder import Photographs
 from lightjax.analysis.reading import Reading
 from lightjax.pictures import load_picture
 
-_SIDE, _COLUMNS = 112, 10
-"""Side of a patch on the sheet in pixels, and most patches in a row."""
+_SIDE, _COLUMNS, _BEST = 112, 10, 20
+"""Side of a patch on the sheet in pixels, most patches in a row, and how many photographs its classes are those of."""
 
 
 class Example(NamedTuple):
@@ -210,8 +210,8 @@ class Examples(Reading):
         parts = []
         for j, name in enumerate(self.objectives):
             active = f"greater than 0 for {self.frequency()[j]:.0%} of {len(self.photographs)} photographs"
-            most = [f"{one.name} {one.share:.0%}" for one in self.classes(j, best=100)[:3] if one.name != "."]
-            kinds = f"\nthe best {min(100, len(self.photographs))}: {', '.join(most)}" if most else ""
+            most = [f"{one.name} {one.share:.0%}" for one in self.classes(j, best=_BEST)[:3] if one.name != "."]
+            kinds = f"\nof the best {min(_BEST, len(self.photographs))}: {', '.join(most)}" if most else ""
             parts.append(drawing.captioned(np.ones((4, _SIDE, 3), np.float32), f"{name}: {active}{kinds}"))
             rows = [self.best(j)] + (self.spread(j) if self.quantiles else [])
             for i, row in enumerate(rows):

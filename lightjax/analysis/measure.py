@@ -78,8 +78,10 @@ def layer_of(goal: Objective) -> str | None:
     return layers.pop() if len(layers) == 1 else None
 
 
-def grid_of(goal: Objective, model: Model, shapes: Mapping[str, Any], size: int, at: str = "maximum") -> Grid:
-    """The positions of an objective in photographs of `size` pixels.
+def grid_of(
+    goal: Objective, model: Model, shapes: Mapping[str, Any], size: int, at: str = "maximum", expand: float = 1.0
+) -> Grid:
+    """The positions of an objective in photographs of `size` pixels, whose patches are `expand` receptive fields wide.
 
     There is one, which sees all of it, if the objective has no values at positions, if the layer has no rows and
     columns (`[N, C]`, or tokens `[N, T, C]`), or if `at` is "mean".
@@ -90,7 +92,9 @@ def grid_of(goal: Objective, model: Model, shapes: Mapping[str, Any], size: int,
     table = getattr(model, "layers", ())
     rows = table if isinstance(table, tuple | list) else ()
     fields = {row.name: row.receptive_field for row in rows if isinstance(row, Layer)} | {"input": 1}
-    return Grid(*shapes[layer].shape[1:3], side=min(fields.get(layer) or size, size))
+    field = fields.get(layer)
+    side = size if field is None else max(round(min(field * expand, size)), 1)
+    return Grid(*shapes[layer].shape[1:3], side=side)
 
 
 def measured(
