@@ -333,6 +333,8 @@ def check_kind(made, names):
     if isinstance(made, lj.Result):
         assert np.isfinite(made.images).all()
         assert made._repr_png_().startswith(b"\x89PNG")
+    elif isinstance(made, lj.analysis.Reading):
+        assert made._repr_png_().startswith(b"\x89PNG")
     elif hasattr(made, "_repr_html_"):  # several pictures in a row
         assert "<img" in made._repr_html_()
     elif isinstance(made, optax.GradientTransformation):

@@ -236,9 +236,10 @@ class Examples(Reading):
     def _index(self, objective: int | str) -> int:
         if isinstance(objective, str):
             return self.objectives.index(_checks.one_of(objective, self.objectives, "objective"))
-        index = _checks.whole(objective, "objective")
-        if not 0 <= index < len(self.objectives):
-            raise IndexError(f"objective {index} is out of range: there are {len(self.objectives)} (0 to n - 1)")
+        index = _checks.whole(objective, "objective", least=-_checks.LARGEST, most=_checks.LARGEST)
+        number = len(self.objectives)
+        if not 0 <= index < number:
+            raise IndexError(f"objective {index} is out of range: there are {number} (0 to {number - 1})")
         return index
 
     def _count(self, count: int | None) -> int:
