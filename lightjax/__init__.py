@@ -9,7 +9,7 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 from lightjax import analysis, images, networks, objectives, ops, optimize, pictures, transforms
-from lightjax.analysis import attribute, class_attribution, factor, grad_cam, groups, relate, rest, saliency
+from lightjax.analysis import attribute, class_attribution, examples, factor, grad_cam, groups, relate, rest, saliency
 from lightjax.dream import dream
 from lightjax.images import image
 from lightjax.networks import capture
@@ -50,6 +50,7 @@ __all__ = [
     "direction",
     "diversity",
     "dream",
+    "examples",
     "factor",
     "from_torch",
     "grad_cam",

@@ -162,7 +162,7 @@ def start(
     jobs = jax.sharding.NamedSharding(mesh, optimize.JOBS)
     numbers = jnp.asarray([*seeds, *[seeds[-1]] * missing], jnp.uint32)
     init_keys, keys = _keys(jax.device_put(numbers, jobs))
-    objective = jax.device_put(_stack([*goals, *[goals[-1]] * missing]), jobs)
+    objective = jax.device_put(stack([*goals, *[goals[-1]] * missing]), jobs)
     return optimize.init(init_keys, setup, recipe.start, mesh), objective, keys
 
 
@@ -173,7 +173,7 @@ def _keys(seeds: Array) -> tuple[Array, Array]:
     return keys[:, 0], keys[:, 1]
 
 
-def _stack(goals: Sequence[Objective]) -> Objective:
+def stack(goals: Sequence[Objective]) -> Objective:
     """Objectives of one structure as one objective, whose leaves have a leading axis of jobs."""
     return jax.tree.map(lambda *leaves: np.stack([np.asarray(x, jnp.result_type(x)) for x in leaves]), *goals)
 

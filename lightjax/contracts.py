@@ -5,7 +5,7 @@ import functools
 import inspect
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.errors
 import jax
@@ -122,6 +122,20 @@ def check_size(model: Model, size: Sequence[int], layers: Iterable[str] | None =
             )
 
 
+def check_hashable(part: Any, name: str, what: Any) -> None:
+    """Check that what is no array in a model, an image or a transform is hashable, as compiled functions need it.
+
+    Raises:
+      TypeError: If it is not. The message calls the part `name`, and shows `what`.
+    """
+    try:
+        hash(partition(part)[1])
+    except TypeError as error:
+        raise TypeError(
+            f"{name} must be hashable, as functions and frozen dataclasses are, got {_checks.shown(what)}"
+        ) from error
+
+
 def _choices(model: Model, image: Image, transform: Transform | None) -> Iterator[tuple[Image, Transform | None]]:
     """What suits the model, the most likely first."""
     size = own_size(model)
@@ -161,12 +175,7 @@ def _checked(model: Model, image: Image, transform: Transform | None, relu: str 
         (transform, "transform", transform),
         (model, "model", type(model)),
     ):
-        try:
-            hash(partition(part)[1])
-        except TypeError as error:
-            raise TypeError(
-                f"{name} must be hashable, as functions and frozen dataclasses are, got {_checks.shown(what)}"
-            ) from error
+        check_hashable(part, name, what)
     rule = None if relu is None else ops.rectifier(relu)
     if rule is not None and not accepts_relu(model):
         raise ValueError(f"relu must be None for a model without a keyword `relu`, got {relu!r}")

@@ -1,7 +1,9 @@
 """Reading networks: what follows from a layer, and photographs that excite channels."""
 
 from lightjax.analysis.attribution import Agreement, Attribution, attribute
+from lightjax.analysis.examples import examples
 from lightjax.analysis.factors import Factors, factor
+from lightjax.analysis.found import ClassShare, Example, Examples
 from lightjax.analysis.group_results import Groups
 from lightjax.analysis.groups import groups
 from lightjax.analysis.reading import Reading
@@ -12,6 +14,9 @@ from lightjax.analysis.saliency import Heatmap, grad_cam, saliency
 __all__ = [
     "Agreement",
     "Attribution",
+    "ClassShare",
+    "Example",
+    "Examples",
     "Factors",
     "Groups",
     "Heatmap",
@@ -20,6 +25,7 @@ __all__ = [
     "Rest",
     "attribute",
     "class_attribution",
+    "examples",
     "factor",
     "grad_cam",
     "groups",

@@ -1,277 +1,186 @@
-"""Photographs of a folder that excite channels most, cropped around the position with the largest activation."""
+"""Photographs of a folder as examples of anything: one pass for all objectives, which can be resumed."""
 
-import concurrent.futures
+import dataclasses
 import hashlib
-import itertools
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import quote
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
-from lightjax import _checks, objectives
-from lightjax._activations import call
+from lightjax import _checks, _files
 from lightjax._structure import Model
-from lightjax.pictures import find_pictures, load_picture, save
-from lightjax.progress import bar
+from lightjax.analysis import measure
+from lightjax.analysis.folder import SIZE, Photographs, content, input_of, pictures_in
+from lightjax.analysis.found import Examples
+from lightjax.analysis.reading import made_with
+from lightjax.analysis.rest import goal_of, opened
+from lightjax.contracts import own_size
+from lightjax.objectives import Objective
 
-BATCH = 16
-"""Pictures that go through the network at a time."""
+SECONDS = 15.0
+"""Seconds between two writes of an unfinished pass."""
 
-SIZE = 224
-"""Side in pixels of the square that the network sees by default."""
-
-_NAMED = 5
-"""Most files that a warning names."""
-
-
-class _Best(NamedTuple):
-    """The pictures that excite the channels of a layer most so far, best first, `[count, channels]` each.
-
-    Attributes:
-      values: The largest activation at any position of the picture; minus infinity where there is no picture yet.
-      pictures: Number of the picture.
-      positions: Position in the layer, counted along the rows.
-    """
-
-    values: np.ndarray
-    pictures: np.ndarray
-    positions: np.ndarray
+_LONGEST = 200
+"""Most characters of the name of an objective."""
 
 
-def find(
-    model: Model,
-    folder: Path,
-    channels: Mapping[str, Sequence[int]],
-    output: Path,
+def examples(
+    objectives: str | Objective | Callable | Sequence[str | Objective | Callable],
+    folder: str | os.PathLike,
+    *,
+    model: Model | str | os.PathLike | None = None,
     count: int = 6,
-    size: int = SIZE,
+    size: int | None = None,
+    at: str = "maximum",
+    per_picture: int = 1,
+    expand: float = 1.0,
+    quantiles: int = 0,
+    resume: str | os.PathLike | None = None,
     progress: bool = True,
-) -> dict[tuple[str, int], list[dict]]:
-    """Find the pictures that excite each channel most, in one pass over a folder, and write a crop of each.
+) -> Examples:
+    """Find the photographs of a folder that excite anything most, in one pass for all objectives.
 
-    The network sees the middle square of each picture, resized, and in gray if it takes one channel. The value of a
-    picture for a channel is the channel's largest activation at any position; among equal values, the picture whose
-    path comes first is preferred. The crop is a square of the size of the receptive field around that position, moved
-    so that it lies inside the picture. It is the whole square if the field is larger, if the layer has no rows and
-    columns (`[N, C]`, or tokens `[N, T, C]`), or if the model has no table of layers.
+    The network sees the middle square of each photograph, resized, and in gray if it takes one channel. The value of a
+    photograph is the objective of this photograph by itself. An objective that is a channel, a direction, a whole
+    layer, or arithmetic with several of one layer, has a value at each position of the layer; the value of the
+    photograph is the largest of these, and its example is the patch that the position sees: a square of the size of the
+    receptive field, moved so that it lies inside the photograph. It is the whole square for all other objectives (a
+    class, a neuron, a window, a function), where the layer has no rows and columns, and where the network has no table
+    `layers` with receptive fields.
+
+    Example:
+      >>> found = lj.examples(["mixed4d:220", "class_logit('dalmatian')"], "photographs", quantiles=5)
+      >>> found.save("sheet.png")
+      >>> found.classes("mixed4d:220", best=100)[:3]
 
     Args:
-      model: A network as a function of images. The receptive fields are those of its table `layers`, if it has one.
-      folder: Folder of .jpg, .jpeg, .png and .webp files; folders inside it are searched too.
-      channels: The channels of each layer to find pictures for.
-      output: Folder for the crops, made if it does not exist. Pictures in it are not considered.
-      count: Number of pictures for each channel; fewer if the folder has fewer.
-      size: Side in pixels of the square that the network sees.
+      objectives: One or several of what `visualize` takes: strings, objectives, functions of the activations.
+      folder: Folder of .jpg, .jpeg, .png and .webp files; the folders inside it are the classes.
+      model: A network, or the name or path of one for `load_model`.
+      count: Number of examples of each objective on the sheet.
+      size: Side in pixels of the square that the network sees; by default 224, or the only size that it takes.
+      at: "maximum" as said above, or "mean": every objective as it is, which is the mean over the positions for
+        channels and directions; the examples are whole squares.
+      per_picture: How many patches of one photograph count at most. Each has a value that none of the eight positions
+        around it exceeds.
+      expand: Side of a patch relative to the receptive field. Late layers see nearly all of a photograph, but mostly
+        what lies near the middle of their field: 0.4 shows that.
+      quantiles: Number of parts of the range of values on the sheet (see `Examples.spread`); 0 for none.
+      resume: A file (.safetensors) that keeps what was found, from time to time and at the end. The same call goes on
+        where an earlier one ended, even if it was killed, and gives the same bytes. `Examples.read` reads the file,
+        also before the end. The first photographs are measured again, to see that network and functions are the same.
       progress: Whether to show a progress bar.
 
     Returns:
-      For each (layer, channel) a list, best first, of `{"file", "value", "source"}`: the path of the crop relative to
-      the parent of `output`, the activation, and the path of the picture relative to `folder`, with forward slashes.
+      The values of all photographs (8 bytes for each objective, photograph and patch), and what follows from them.
 
     Raises:
-      TypeError: If `count` or `size` is not a whole number.
-      ValueError: If the folder has no readable picture, a layer is unknown, the model fails for such pictures, or
-        `count` or `size` is less than 1.
-      IndexError: If a layer has no such channel.
-      ArithmeticError: If an activation is infinite or not a number.
-      OSError: If the folder does not exist, or a crop cannot be written.
+      TypeError: If an argument has a wrong type.
+      ValueError: If an argument has a wrong value, the network fails for such pictures, the folder has no readable
+        picture, or `resume` holds something else.
+      IndexError: If an objective reads a channel, class or position that is not there.
+      ArithmeticError: If a value is infinite or not a number.
+      WeightsError: If the network cannot be found or loaded.
+      OSError: If the folder does not exist, or `resume` cannot be written.
+
+    References:
+      Olah et al., "Feature Visualization", Distill, 2017; OpenAI Microscope, 2020, for the whole range.
     """
-    count, size = _checks.count(count, "count"), _checks.count(size, "size")
-    folder, output = _checks.path(folder, "folder"), _checks.path(output, "output")
-    _checks.function(model, "model")
-    _checks.flag(progress, "progress")
-    channels = _listed(channels)
-    wanted = {layer: np.array(list(dict.fromkeys(indices)), np.int32) for layer, indices in channels.items() if indices}
-    _, bands, found = input_of(model, size, size)
-    shapes = _shapes(wanted, found)
-    paths = pictures_in(folder, output)
-    excitations = jax.jit(_excitations(model, wanted))
+    model, folder = opened(model), _checks.path(folder, "folder")
+    at = _checks.one_of(at, measure.WAYS, "at")
+    count, per_picture = _checks.count(count, "count"), _checks.count(per_picture, "per_picture")
+    expand = _checks.number(expand, "expand", above=0)
+    quantiles = _checks.whole(quantiles, "quantiles", least=0, most=_checks.LARGEST)
+    progress = _checks.flag(progress, "progress")
+    size = max(own_size(model) or (SIZE,)) if size is None else _checks.count(size, "size")
+    resume = None if resume is None else _file(resume)
+    listed: list[Any] = (
+        _checks.several(objectives, "objectives", "objectives") if _checks.is_several(objectives) else [objectives]
+    )
+    if not listed:
+        raise ValueError("objectives must be at least one, got none")
+    _, bands, shapes = input_of(model, size, size)
+    goals = [goal_of(one, model, shapes) for one in listed]
+    names = _names(listed)
+    grids = [measure.grid_of(goal, model, shapes, size, at, expand) for goal in goals]
+    photographs = Photographs(folder, pictures_in(folder), size, bands)
 
-    best = {layer: _nothing(count, len(indices)) for layer, indices in wanted.items()}
-    unreadable: list[Path] = []
-    for start, pictures in _batches(paths, size, bands == 1, progress):
-        numbers = [start + i for i, picture in enumerate(pictures) if picture is not None]
-        unreadable += [paths[start + i] for i, picture in enumerate(pictures) if picture is None]
-        images = np.zeros(
-            (BATCH, size, size, bands), np.float32
-        )  # the last batch as large as the others: one compilation
-        for image, picture in zip(images, (p for p in pictures if p is not None), strict=False):
-            image[:] = picture
-        for layer, (values, positions) in jax.device_get(excitations(images)).items():
-            values, positions = values[: len(numbers)], positions[: len(numbers)]
-            for number, finite in zip(numbers, np.isfinite(values).all(axis=1), strict=True):
-                if not finite:
-                    raise ArithmeticError(f"{paths[number]} gives {layer} values that are infinite or not numbers")
-            best[layer] = _merge(best[layer], values, np.array(numbers, int), positions)
+    about = {"folder": str(folder.resolve()), "content": content(folder), "files": len(photographs.paths)}
+    arrays = hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(goals))).hexdigest()[:12]
+    settings = made_with(model, **about, arrays=arrays, size=size, at=at, per_picture=per_picture)
+    nothing = np.zeros((len(goals), 0, per_picture))
+    empty = (nothing.astype(np.float32), nothing.astype(np.int32), [list(grid) for grid in grids], 0, count, quantiles)
+    begun = Examples(settings, names, [], *empty)
 
-    if len(unreadable) == len(paths):
-        raise ValueError(f"none of the {len(paths)} pictures in {folder} can be read")
-    if unreadable:
-        names = ", ".join(path.relative_to(folder).as_posix() for path in unreadable[:_NAMED])
-        more = f" and {len(unreadable) - _NAMED} more" if len(unreadable) > _NAMED else ""
-        warnings.warn(f"skipped what cannot be read as a picture: {names}{more}", stacklevel=2)
-    fields = {line.name: line.receptive_field for line in getattr(model, "layers", ())}
-    return _write(best, wanted, shapes, fields, paths, folder, output, size)
+    run = lambda start, progress: measure.measured(
+        model, goals, names, photographs, at=at, most=per_picture, start=start, progress=progress
+    )
+    so_far = begun if resume is None else _continued(resume, begun, run)
+    parts, sources = [(so_far.peaks, so_far.positions)], list(so_far.photographs)
 
+    def joined(seen: int) -> Examples:
+        peaks, positions = (np.concatenate(arrays, 1) for arrays in zip(*parts, strict=True))
+        return dataclasses.replace(begun, photographs=sources, peaks=peaks, positions=positions, seen=seen)
 
-def _listed(channels: Any) -> dict[str, list[int]]:
-    """The channels of each layer, checked as far as they can be without the model."""
-    if not isinstance(channels, Mapping):
-        raise TypeError(f"channels must map names of layers to numbers of channels, got {_checks.shown(channels)}")
-    return {
-        _checks.text(layer, "a layer in channels"): [
-            _checks.whole(one, "a number in channels", least=-_checks.LARGEST, most=_checks.LARGEST)
-            for one in _checks.several(numbers, "channels", "numbers")
-        ]
-        for layer, numbers in channels.items()
-    }
-
-
-def input_of(model: Model, side: int, size: int = SIZE) -> tuple[int, int, dict[str, Any]]:
-    """What photographs are like for a model, which decides between two sizes of a square and 3 channels or 1.
-
-    Args:
-      model: A network.
-      side: The size if the model fails for `size`.
-      size: The size that is preferred.
-
-    Returns:
-      The size, the number of channels, and the shapes of the activations.
-
-    Raises:
-      ValueError: If the model fails for all of these.
-    """
-    failed: Exception | None = None
-    for pixels, bands in itertools.product(dict.fromkeys((size, side)), (3, 1)):
-        picture = jax.ShapeDtypeStruct((1, pixels, pixels, bands), jnp.float32)
-        try:
-            return pixels, bands, jax.eval_shape(lambda images: call(model, images), picture)
-        except Exception as error:
-            failed = failed or error
-    reason = " ".join(f"{type(failed).__name__}: {failed}".split())
-    sizes = " or ".join(f"{n}x{n}" for n in dict.fromkeys((size, side)))
-    raise ValueError(
-        f"examples are photographs of {sizes} pixels with 3 channels or 1, but the model fails for them ({reason:.200})"
-    ) from failed
+    seen, written, took = so_far.seen, time.monotonic(), 0.0
+    for batch in run(seen, progress) if seen < about["files"] else ():
+        parts.append((batch.values.swapaxes(0, 1), batch.positions.swapaxes(0, 1).astype(np.int32)))
+        sources += [photographs.paths[i].relative_to(folder).as_posix() for i in batch.numbers]
+        seen = batch.seen
+        if resume is not None and time.monotonic() - written >= max(SECONDS, 20 * took):
+            start = time.monotonic()
+            joined(seen).save(resume)
+            written, took = time.monotonic(), time.monotonic() - start
+    result = joined(seen)
+    if resume is not None:
+        result.save(resume)
+    return result
 
 
-def _shapes(wanted: Mapping[str, np.ndarray], found: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Shapes of the layers for one picture, after a check that they and their channels are there."""
-    for layer, indices in wanted.items():
-        objectives.check(objectives.channel(layer, indices), found)
-    return {layer: found[layer].shape for layer in wanted}
+def _file(resume: str | os.PathLike) -> Path:
+    """The file of an unfinished pass, which can be written."""
+    path = _checks.path(resume, "resume")
+    if path.suffix.lower() != ".safetensors":
+        raise ValueError(f"resume must be a file that ends in .safetensors, got {_checks.shown(str(path))}")
+    if not path.parent.is_dir():
+        raise NotADirectoryError(f"there is no folder {_checks.in_a_line(path.parent)} for resume")
+    _files.remove_leftovers(path)
+    return path
 
 
-def pictures_in(folder: Path, output: Path) -> list[Path]:
-    """The pictures in a folder, except those in `output`, in the order of their paths.
-
-    Raises:
-      NotADirectoryError: If there is no such folder.
-      ValueError: If there are no pictures in it, or only those in `output`.
-    """
-    found = [path for path in find_pictures(folder) if output.resolve() not in path.resolve().parents]
-    if not found:
-        raise ValueError(f"there are no pictures in {folder} except those in {output}")
+def _continued(path: Path, begun: Examples, run: Callable) -> Examples:
+    """What an earlier call with the same arguments has left in a file; `begun`, if there is no file."""
+    if not path.exists():
+        return begun
+    found = Examples.read(path)
+    asked = {**begun.settings, "objectives": begun.objectives}
+    there = {**found.settings, "objectives": found.objectives}
+    other = [name for name in asked if asked[name] != there.get(name)]
+    if other:
+        raise ValueError(
+            f"resume must be the file of a call with the same arguments, but {path} has another {other[0]}: "
+            f"{_checks.shown(there.get(other[0]), 80)}; choose another file, or delete it"
+        )
+    first = next(run(0, False))
+    values, kept = first.values.swapaxes(0, 1), found.peaks[:, : len(first.numbers)]
+    if values.shape != kept.shape or not np.allclose(values, kept, rtol=1e-3, atol=1e-5):
+        raise ValueError(
+            f"resume must be the file of a call with the same network and functions, but {path} has other values "
+            "for the first photographs; choose another file, or delete it"
+        )
     return found
 
 
-def content(folder: Path, output: Path) -> str:
-    """A hash of the paths and sizes of the pictures in a folder, which changes when other ones are there."""
-    found = [f"{path.resolve()} {path.stat().st_size}" for path in pictures_in(folder, output)]
-    return hashlib.sha256("\n".join(found).encode()).hexdigest()[:12]
-
-
-def _batches(paths: list[Path], size: int, gray: bool, progress: bool) -> Iterator[tuple[int, list[np.ndarray | None]]]:
-    """Pictures in batches, each with the number of its first; None for those that cannot be read."""
-
-    def attempt(path: Path) -> np.ndarray | None:
-        try:
-            return load_picture(path, size, gray=gray)
-        except Exception:  # Pillow raises many types for damaged files
-            return None
-
-    with (
-        concurrent.futures.ThreadPoolExecutor() as pool,
-        bar(len(paths), "picture", progress) as shown,
-    ):
-        for start in range(0, len(paths), BATCH):
-            pictures = list(pool.map(attempt, paths[start : start + BATCH]))
-            yield start, pictures
-            shown.update(len(pictures))
-
-
-def _excitations(model: Model, wanted: Mapping[str, np.ndarray]) -> Callable[[Array], dict[str, tuple[Array, Array]]]:
-    """From images to the largest activation of each channel, `[N, channels]`, and its position along the rows."""
-
-    def excitations(images: Array) -> dict[str, tuple[Array, Array]]:
-        activations = call(model, images)
-        largest = {}
-        for layer, indices in wanted.items():
-            x = activations[layer][..., indices]
-            x = x.reshape(len(x), -1, len(indices))
-            largest[layer] = x.max(axis=1), x.argmax(axis=1)
-        return largest
-
-    return excitations
-
-
-def _nothing(count: int, channels: int) -> _Best:
-    shape = (count, channels)
-    return _Best(np.full(shape, -np.inf, np.float32), np.zeros(shape, int), np.zeros(shape, int))
-
-
-def _merge(best: _Best, values: np.ndarray, pictures: np.ndarray, positions: np.ndarray) -> _Best:
-    """Merge `best` with N more pictures, `[N, channels]`, whose paths come after those in `best`."""
-    numbers = np.broadcast_to(pictures[:, None], values.shape)
-    both = [np.concatenate(parts) for parts in zip(best, (values, numbers, positions), strict=True)]
-    order = np.argsort(-both[0], axis=0, kind="stable")[: len(best.values)]
-    return _Best(*(np.take_along_axis(part, order, axis=0) for part in both))
-
-
-def _write(
-    best: Mapping[str, _Best],
-    wanted: Mapping[str, np.ndarray],
-    shapes: Mapping[str, tuple[int, ...]],
-    fields: Mapping[str, int | None],
-    paths: list[Path],
-    folder: Path,
-    output: Path,
-    size: int,
-) -> dict[tuple[str, int], list[dict]]:
-    """Read each chosen picture once more, write the crops, and describe them."""
-    output.mkdir(parents=True, exist_ok=True)
-    crops: dict[int, list[tuple[Path, tuple[slice, ...]]]] = {}
-    found: dict[tuple[str, int], list[dict]] = {}
-    for layer, indices in wanted.items():
-        positions = len(shapes[layer]) == 4
-        grid = shapes[layer][1:3] if positions else (1, 1)
-        side = min(fields.get(layer) or size, size) if positions else size
-        for column, index in enumerate(indices.tolist()):
-            examples = found[layer, index] = []
-            for rank, (value, number, place) in enumerate(zip(*(part[:, column] for part in best[layer]), strict=True)):
-                if value == -np.inf:
-                    break
-                file = output / f"{quote(layer, safe='')}-{index:04d}-{rank + 1}.jpg"
-                position = np.unravel_index(place if positions else 0, grid)
-                window = tuple(_window(int(p), n, side, size) for p, n in zip(position, grid, strict=True))
-                crops.setdefault(int(number), []).append((file, window))
-                source = paths[number].relative_to(folder).as_posix()
-                examples.append({"file": f"{output.name}/{file.name}", "value": float(value), "source": source})
-    for number in sorted(crops):
-        picture = load_picture(paths[number], size)
-        for file, window in crops[number]:
-            save(file, picture[window])
+def _names(listed: Sequence[Any]) -> list[str]:
+    """What the objectives are called: strings as they are, others as they print, and equals with a number."""
+    found: list[str] = []
+    for one in listed:
+        text = one if isinstance(one, str | Objective) else getattr(one, "__name__", type(one).__name__)
+        name = _checks.in_a_line(text, _LONGEST)
+        copies = sum(name == other.partition(" #")[0] for other in found)
+        found.append(f"{name} #{copies + 1}" if copies else name)
     return found
-
-
-def _window(position: int, positions: int, side: int, size: int) -> slice:
-    """The pixels of a crop along one side, around one of `positions` equal parts, moved so that they lie inside."""
-    center = (position + 0.5) * size / positions
-    start = min(max(round(center - side / 2), 0), size - side)
-    return slice(start, start + side)

@@ -16,7 +16,8 @@ from lightjax._structure import Model
 from lightjax.networks.tensor_files import TensorFileError, read_safetensors
 from lightjax.pictures import encode, save
 
-_KIND, _FIELDS = "lightjax_reading", "fields"
+_KEY = "lightjax_reading"
+"""The only key of the metadata: safetensors writes several in any order, and equal readings give equal bytes."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -53,7 +54,7 @@ class Reading:
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         arrays = {name: np.ascontiguousarray(v) for name, v in fields.items() if isinstance(v, np.ndarray)}
         plain = {name: value for name, value in fields.items() if name not in arrays}
-        metadata = {_KIND: type(self).__name__, _FIELDS: json.dumps(plain)}
+        metadata = {_KEY: json.dumps({"kind": type(self).__name__, "fields": plain})}
         _files.write_atomically(path, safetensors.numpy.save(arrays, metadata))
 
     @classmethod
@@ -67,11 +68,11 @@ class Reading:
         path = _checks.path(path, "path")
         try:
             arrays, metadata = read_safetensors(path)
-            kind = metadata.get(_KIND)
-            plain = json.loads(metadata.get(_FIELDS, "{}"))
+            about = json.loads(metadata.get(_KEY, "{}"))
         except (TensorFileError, ValueError, RecursionError) as error:
             raise ValueError(f"{path} cannot be read: {_checks.in_a_line(error)}") from None
         fields = {field.name for field in dataclasses.fields(cls)}
+        kind, plain = (about.get("kind"), about.get("fields")) if isinstance(about, dict) else (None, None)
         if kind != cls.__name__ or not isinstance(plain, dict) or {*arrays, *plain} != fields:
             raise ValueError(f"{path} does not hold what {cls.__name__}.save writes")
         return cls(**arrays, **plain)

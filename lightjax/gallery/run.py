@@ -27,7 +27,8 @@ import numpy as np
 
 from lightjax import _checks, _files, batching, networks, objectives
 from lightjax._structure import Model
-from lightjax.analysis import examples as dataset_examples
+from lightjax.analysis import crops as dataset_examples
+from lightjax.analysis import folder as photographs
 from lightjax.gallery import manifest as manifests
 from lightjax.gallery import page
 from lightjax.gallery.manifest import EXAMPLES, KINDS, MANIFEST, Batch
@@ -125,7 +126,7 @@ def render(
     if snapshots := settings.pop("snapshots", ()):
         raise ValueError(f"snapshots must be empty for a gallery, got {snapshots!r}")
     if examples is not None:  # otherwise this would fail at the very end
-        dataset_examples.pictures_in(examples, folder / EXAMPLES)
+        photographs.pictures_in(examples, folder / EXAMPLES)
     given = settings.pop("model", None)
     name = networks.DEFAULT if given is None else os.fspath(given) if isinstance(given, str | os.PathLike) else None
     model: Any = given if name is None else networks.load_model(name)
@@ -137,7 +138,7 @@ def render(
     shape = next(iter(recipes.values())).shapes["input"].shape
     check_shown(shape)
     if examples is not None:
-        dataset_examples.input_of(model, shape[1])
+        photographs.input_of(model, shape[1])
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _LOCKS).mkdir(exist_ok=True)
@@ -331,13 +332,13 @@ def _write_page(folder: Path, manifest: Mapping[str, Any], model: Model, example
         page.write(folder, title=title, settings=settings | manifest["versions"], entries=shown)
 
     write()
-    if examples is None or known["folder"] == (content := dataset_examples.content(examples, folder / EXAMPLES)):
+    if examples is None or known["folder"] == (content := photographs.content(examples, folder / EXAMPLES)):
         return
     channels = {layer: manifests.parse_channels(text) for layer, text in manifest["settings"]["channels"].items()}
     _files.remove_leftovers(file)
     _files.make_folder(folder / EXAMPLES)
     _files.remove_all_leftovers(folder / EXAMPLES)
-    size, *_ = dataset_examples.input_of(model, manifest["settings"]["size"][0])
+    size, *_ = photographs.input_of(model, manifest["settings"]["size"][0])
     found = dataset_examples.find(model, examples, channels, folder / EXAMPLES, size=size, progress=progress)
     known = {"folder": content, "examples": {f"{layer}:{channel}": seen for (layer, channel), seen in found.items()}}
     _files.write_atomically(file, manifests.to_json(known))

@@ -152,6 +152,18 @@ def layers_of(objective: Objective) -> set[str]:
     return found
 
 
+def terms_of(objective: Objective) -> list[Objective]:
+    """The terms that arithmetic combines into an objective: itself, if it is no sum, product and so on."""
+    found, pending = [], [objective]
+    while pending:
+        one = pending.pop()
+        if one.fn in _OPERATORS or one.fn in (_added, _neg):
+            pending += [part for part in one.leaves if isinstance(part, Objective)]
+        else:
+            found.append(one)
+    return found
+
+
 def _depth(objective: Objective) -> int:
     """How deeply objectives are nested in this one, without recursion."""
     depth, level = 0, [objective]

@@ -17,7 +17,7 @@ import pytest
 
 import lightjax as lj
 from lightjax import _checks, analysis, batching, images, networks, objectives, ops, optimize, pictures, transforms
-from lightjax.analysis import examples
+from lightjax.analysis import crops
 from lightjax.networks import torch_export
 from tests.hostile.odd_values import VALUES
 
@@ -82,6 +82,13 @@ def result() -> lj.Result:
 def found_groups() -> analysis.Groups:
     """Two groups of the first layer."""
     return lj.groups(np.linspace(0, 1, 768).reshape(16, 16, 3), "a", 2, model=chain)
+
+
+def found() -> analysis.Examples:
+    """Examples in the folder of the running test."""
+    settings = {"folder": str(Path.cwd()), "size": 8}
+    peaks = np.ones((1, 1, 1), np.float32)
+    return analysis.Examples(settings, ["a:0"], ["picture.png"], peaks, peaks.astype(int), [[2, 2, 4]], 1, 1, 0)
 
 
 def tiny_module() -> Any:
@@ -195,6 +202,17 @@ CALLS: dict[str, Callable[[], Call]] = {
     "rest": lambda: ((chain, "a"), {"size": 8}),
     "saliency": of("b:1", PICTURE, model=chain, draws=2),
     "find": lambda: ((network, Path("."), {"a": [0]}, Path("out"), 1, 8, False), {}),
+    "examples": lambda: (
+        ("a:0", Path(".")),
+        {"model": network, "size": 8, "resume": "a.safetensors", "progress": False},
+    ),
+    "Examples.best": lambda: ((found(),), {"objective": 0, "count": 1}),
+    "Examples.least": lambda: ((found(),), {"objective": 0, "count": 1}),
+    "Examples.spread": lambda: ((found(),), {"objective": 0, "quantiles": 1, "count": 1}),
+    "Examples.frequency": lambda: ((found(), 0.0), {}),
+    "Examples.classes": lambda: ((found(),), {"objective": 0, "best": 1, "above": 0.0}),
+    "Examples.patches": lambda: ((found(), found().best()), {}),
+    "Examples.write": lambda: ((found(), "../crops"), {}),
 }
 """For each function the arguments of a call that works. Those left out are left to their defaults."""
 
@@ -203,7 +221,8 @@ LEFT_OUT: dict[str, str] = {}
 for names, reason in {
     "Objective Recipe Result Captured ConvertedNetwork InceptionV1": "others build it: channel, Recipe.of, visualize, "
     "capture, from_torch, load_model",
-    "Agreement Attribution Factors Groups Heatmap Reading Relation Rest": "a result, which others return",
+    "Agreement Attribution ClassShare Example Examples Factors Groups Heatmap Reading Relation Rest": "a result, which "
+    "others return",
     "NonFiniteError WeightsError ConversionError": "an error, which lightjax raises",
     "Basis Image Transform Move Activations Shape Padding Relu Pool": "a type, or a base class without arguments",
     "Architecture Block Layer ResponseNorm": "a record of constants of published networks",
@@ -231,6 +250,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "other": ("a number combined",),
     "activations": ("layer",),
     "low": ("high",),
+    "resume": ("cannot be read",),
     "output": ("except those in",),
     "source": ("picture", "statistics", "settings"),
     "start": ("picture",),
@@ -250,7 +270,9 @@ EXTRAS: dict[str, Callable] = {
     "Objective.__rmul__": lj.Objective.__rmul__,
     "Groups.render": analysis.Groups.render,
     "Groups.top": analysis.Groups.top,
-    "find": examples.find,
+    "find": crops.find,
+    **{f"Examples.{name}": getattr(analysis.Examples, name) for name in ("best", "least", "spread", "frequency")},
+    **{f"Examples.{name}": getattr(analysis.Examples, name) for name in ("classes", "patches", "write")},
 }
 
 
