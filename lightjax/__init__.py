@@ -9,7 +9,7 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 from lightjax import analysis, images, networks, objectives, ops, optimize, pictures, transforms
-from lightjax.analysis import rest
+from lightjax.analysis import activation_grid, rest
 from lightjax.dream import dream
 from lightjax.images import image
 from lightjax.networks import capture
@@ -40,6 +40,7 @@ __all__ = [
     "Recipe",
     "Result",
     "WeightsError",
+    "activation_grid",
     "analysis",
     "capture",
     "channel",
