@@ -43,6 +43,7 @@ SLOW = {
     "cli",
     "from_torch",
     "gallery",
+    "grid",
     "names",
     "notebooks",
     "operations",
@@ -82,7 +83,19 @@ LONGEST = (
 """Files that take longest, the longest first."""
 
 QUICK = {"arithmetic", "check", "classes", "formulas", "pictures", "precision", "primitive", "text", "units"}
-QUICK |= {"batching", "capture", "cli", "contracts", "dream", "examples", "images", "inception", "names", "notebook"}
+QUICK |= {
+    "batching",
+    "capture",
+    "cli",
+    "contracts",
+    "dream",
+    "examples",
+    "grid",
+    "images",
+    "inception",
+    "names",
+    "notebook",
+}
 QUICK |= {"optimize", "page", "recipe", "rest", "statistics", "strict", "transforms"}
 QUICK |= {"aten", "from_torch", "gallery", "ops", "weights"}
 """Files of tests that compile much and compute little, and that are not about bits or speed."""

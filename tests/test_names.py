@@ -60,7 +60,7 @@ NAMES = {
         InceptionV1 model.layers get_model_layers get_model_tree print_model_tree get_activations hook_model
         ModuleHook load_model show images show_images show_image save save_images load load_images load_image load_gif
         animate_sequence numpy_image_to_gif numpy_image_to_video array_to_jsbuffer graph ChannelReducer activation_atlas
-        aligned_activation_atlas
+        aligned_activation_atlas ActivationGrid
     """,
 }
 
@@ -333,6 +333,8 @@ def check_kind(made, names):
     if isinstance(made, lj.Result):
         assert np.isfinite(made.images).all()
         assert made._repr_png_().startswith(b"\x89PNG")
+    elif isinstance(made, lj.analysis.Reading):
+        assert np.isfinite(made.picture()).all()
     elif hasattr(made, "_repr_html_"):  # several pictures in a row
         assert "<img" in made._repr_html_()
     elif isinstance(made, optax.GradientTransformation):
@@ -349,7 +351,7 @@ def check_kind(made, names):
     elif isinstance(made, np.ndarray | jax.Array):
         assert np.isfinite(made).all()
     else:  # a text, an answer, or nothing: what `save` returns
-        assert isinstance(made, str | bytes | bool | tuple) or made is None
+        assert isinstance(made, str | bytes | bool | tuple | Path) or made is None
 
 
 @pytest.mark.filterwarnings("ignore:the picture of")  # that no step changes, with few steps of a tiny network

@@ -1,5 +1,6 @@
 """The grid as a part of a page: cells that show their channels, their classes and their place in the photograph."""
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 CROP = 2
 """Pixels that are cut from each side of a cell, as Lucid does: the borders of a picture are seldom well determined."""
+
+LARGEST = 16383
+"""Most pixels along a side of a WebP file."""
 
 SPRITE = 64
 """Side in pixels of the picture of a channel."""
@@ -39,7 +43,6 @@ def section(grid: "Grid", sprites: str | os.PathLike | Mapping[int, np.ndarray] 
     label = lambda number: names[number] if number < len(names) and names[number] else str(number)
     channels = _listed(grid.channels, lambda n: [str(n)], lambda n: [places[n]] if n in places else [])
     classes = _listed(grid.classes, lambda n: [label(n)], lambda n: [])
-    cells = grid.pictures[:, :, CROP:-CROP, CROP:-CROP]
     values = {
         "layer": layer,
         "rows": rows,
@@ -50,27 +53,43 @@ def section(grid: "Grid", sprites: str | os.PathLike | Mapping[int, np.ndarray] 
         ],
         "blank": int((strengths == 0).sum()),
         "has_classes": grid.evidence.shape[-1] > 0,
-        "cells_source": page.data_url(drawing.in_color(np.concatenate(np.concatenate(cells, 1), 1))),
+        "cells_source": _sheet(grid.pictures[:, :, CROP:-CROP, CROP:-CROP]),
         "photograph_source": page.data_url(drawing.in_color(grid.photograph)),
-        "sprites_source": page.data_url(np.concatenate([*known.values()], 1)) if known else "",
+        "sprites_source": _sheet(_in_rows([*known.values()])) if known else "",
         "details": {
             "rows": rows,
             "columns": columns,
             "channels": channels,
             "classes": classes,
             "strengths": [_rounded(x) for x in strengths.ravel()],
-            "sprites": len(known),
+            "sprites": _in_rows([*known.values()]).shape[:2] if known else (0, 0),
             "start": int(strengths.argmax()),
         },
     }
     return page.Section(f"Grid of {layer}", "grid.html", values, "grid.css", "grid.js")
 
 
+def _sheet(cells: np.ndarray) -> str:
+    """Pictures `[h, w, H, W, C]` side by side, as an address that holds them; smaller ones if a file has no room."""
+    side = LARGEST // max(cells.shape[:2])
+    if max(cells.shape[2:4]) > side:
+        cells = np.stack([[drawing.resized(cell, (side, side)) for cell in row] for row in cells])
+    return page.data_url(drawing.in_color(np.concatenate(np.concatenate(cells, 1), 1)))
+
+
+def _in_rows(pictures: list[np.ndarray]) -> np.ndarray:
+    """Pictures of one size as `[h, w, H, W, C]`, about as many rows as columns; the last one fills up the last row."""
+    columns = math.ceil(math.sqrt(len(pictures)))
+    rows = -(-len(pictures) // columns)
+    filled = pictures + pictures[-1:] * (rows * columns - len(pictures))
+    return np.stack(filled).reshape(rows, columns, *pictures[0].shape)
+
+
 def _listed(found: "Strongest", name: Callable[[int], list], more: Callable[[int], list]) -> list[list[list]]:
     """For each position the strongest, as the page shows them: name, value and more. Zeros are left out."""
     return [
         [[*name(int(n)), _rounded(value), *more(int(n))] for n, value in zip(numbers, values, strict=True) if value]
-        for numbers, values in zip(*(part.reshape(-1, part.shape[-1]) for part in found), strict=True)
+        for numbers, values in zip(*map(np.concatenate, found), strict=True)
     ]
 
 

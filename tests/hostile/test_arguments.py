@@ -70,6 +70,13 @@ def result() -> lj.Result:
     return lj.Result(PICTURE[None], {1: PICTURE[None]}, np.zeros(1, np.float32), settings)
 
 
+def grid() -> analysis.Grid:
+    """A grid that was not rendered."""
+    cells, vectors = np.stack([[PICTURE] * 2] * 2), np.ones((2, 2, 2), np.float32)
+    settings = {"layer": "a", "model": "network"}
+    return analysis.Grid(settings, PICTURE, cells, vectors, np.zeros((2, 2, 0), np.float32), [], True)
+
+
 def tiny_module() -> Any:
     """A PyTorch network of one layer."""
     import torch
@@ -79,6 +86,7 @@ def tiny_module() -> Any:
 
 CALLS: dict[str, Callable[[], Call]] = {
     # lightjax
+    "activation_grid": of(PICTURE, "a", model=network, size=8, steps=1, progress=False),
     "capture": of(network, None, call=lambda net, x: net(x), mean=0.5, std=0.5, size=8),
     "dream": of(PICTURE, "a", octaves=1, steps=1, jitter=1, size=12, model=network, progress=False),
     "from_torch": lambda: ((tiny_module(),), {"size": 8, "mean": (0, 0, 0), "std": (1, 1, 1), "check": False}),
@@ -123,6 +131,7 @@ CALLS: dict[str, Callable[[], Call]] = {
     "style": of(LAYER, np.zeros((4, 4, 2))),
     "tensor_direction": of(LAYER, np.ones((4, 4, 2)), rows=None, columns=None),
     "total_variation": of(),
+    "Grid.save_page": lambda: ((grid(), "page.html"), {"sprites": {0: PICTURE}}),
     "Objective.__getitem__": lambda: ((lj.channel("a", 1), 0), {}),
     "Objective.__add__": lambda: ((lj.channel("a", 1), 1), {}),
     "Objective.__rmul__": lambda: ((lj.channel("a", 1), 2), {}),
@@ -180,7 +189,7 @@ LEFT_OUT: dict[str, str] = {}
 for names, reason in {
     "Objective Recipe Result Captured ConvertedNetwork InceptionV1": "others build it: channel, Recipe.of, visualize, "
     "capture, from_torch, load_model",
-    "Reading Rest": "a result, which others return",
+    "Reading Rest Grid": "a result, which others return",
     "NonFiniteError WeightsError ConversionError": "an error, which lightjax raises",
     "Basis Image Transform Move Activations Shape Padding Relu Pool": "a type, or a base class without arguments",
     "Architecture Block Layer ResponseNorm": "a record of constants of published networks",
@@ -224,6 +233,7 @@ EXTRAS: dict[str, Callable] = {
     "Objective.__getitem__": lj.Objective.__getitem__,
     "Objective.__add__": lj.Objective.__add__,
     "Objective.__rmul__": lj.Objective.__rmul__,
+    "Grid.save_page": analysis.Grid.save_page,
     "find": examples.find,
 }
 

@@ -14,8 +14,9 @@ for (const root of document.querySelectorAll(".positions")) {
     const label = part("span", "name", "");
     if (sprite !== undefined) {
       const picture = part("span", "sprite", "");
-      picture.style.setProperty("--sprite", sprite);
-      picture.style.setProperty("--sprites", sprites);
+      const [high, wide] = sprites;
+      const place = { rows: high, columns: wide, row: Math.floor(sprite / wide), column: sprite % wide };
+      for (const [key, number] of Object.entries(place)) picture.style.setProperty(`--${key}`, number);
       label.append(picture);
     }
     label.append(Object.assign(part("b", "", name), { title: name }));
