@@ -105,9 +105,12 @@ def _sprites(
         pictures = {
             _checks.whole(n, "a channel of sprites", least=0): _checks.array(x, "a sprite") for n, x in given.items()
         }
+        for x in pictures.values():
+            if x.ndim != 3 or x.shape[-1] not in (1, 3, 4) or not x.size or not (x.min() >= 0 and x.max() <= 1):
+                raise ValueError(f"sprites must be pictures [H, W, C] in [0, 1], got {_checks.shown(x)}")
     else:
         pictures = {}
-        for file in find_pictures(given):
+        for file in find_pictures(_checks.path(given, "sprites")):
             try:
                 settings = read_settings(file)
             except ValueError:  # no picture of a gallery

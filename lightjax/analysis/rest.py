@@ -167,6 +167,7 @@ def images_of(picture: Picture, model: Model) -> np.ndarray:
     """
     bands = own_channels(model)
     if isinstance(picture, str | os.PathLike):
+        picture = _checks.path(picture, "picture")
         return load_picture(picture, own_size(model) or SIZE, gray=bands == 1)[None]
     images = _checks.numbers(picture, "picture")
     images = np.asarray(images if np.ndim(images) == 4 else np.asarray(images)[None], np.float32)
