@@ -219,6 +219,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "output": ("except those in",),
     "source": ("picture", "statistics", "settings"),
     "start": ("picture",),
+    "sprites": ("there are no pictures",),
     "image": ("picture",),
     "images": ("picture",),
     "pictures": ("start",),
