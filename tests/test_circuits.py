@@ -44,7 +44,7 @@ def two(pictures):
     a = pictures @ FIRST[1, 1]
     b = conv(a, SECOND)
     c = conv(jax.nn.relu(b), THIRD)
-    return {"a": a, "b": b, "c": c, "sum": jnp.concatenate([c, a], -1), "logits": c.mean((1, 2))}
+    return {"a": a, "b": b, "c": c, "d": jax.nn.relu(c), "sum": jnp.concatenate([c, a], -1), "logits": c.mean((1, 2))}
 
 
 def linear(pictures):
@@ -261,24 +261,28 @@ def test_weights_of_a_linear_network_are_faithful_to_all_digits(photographs):
     assert agreement.settings["photographs"] == 3
 
 
-def test_faithfulness_averages_the_jacobian_of_the_network_over_places_inside_of_photographs(photographs):
-    found = weights_of("a", "c", units=[5, 0], model=two)
+def test_faithfulness_averages_the_jacobian_over_the_places_inside_of_photographs_that_excite_a_unit(photographs):
+    found = weights_of("a", "d", units=[5, 0], model=two)
     agreement = found.faithfulness(photographs[:2], positions=10**6, model=two, progress=False)
     assert agreement.settings["positions"] == 16 * 16
-    jacobians = []
+
+    def inside(a):
+        return conv(jax.nn.relu(conv(a, SECOND)), THIRD)[0][2:-2, 2:-2][..., jnp.array([5, 0])]
+
+    jacobians, opened = [], []
     for picture in photographs[:2]:
         a = two(picture[None])["a"]
-        whole = jax.jacrev(lambda a: conv(jax.nn.relu(conv(a, SECOND)), THIRD)[0, 2:-2, 2:-2, [5, 0]])(a)[
-            ..., 0, :, :, :
-        ]
+        whole, excited = jax.jacrev(inside)(a)[..., 0, :, :, :], inside(a) > 0
         for i, j in np.ndindex(16, 16):
             jacobians.append(whole[i, j, :, i : i + 5, j : j + 5].transpose(0, 3, 1, 2))
-    expected = np.mean(jacobians, 0)
+            opened.append(excited[i, j])
+    opened = np.array(opened)
+    np.testing.assert_allclose(agreement.active, opened.mean(0))
+    expected = (opened[..., None, None, None] * np.array(jacobians)).sum(0) / opened.sum(0)[:, None, None, None]
+    correlation = lambda a, b: np.corrcoef(a.ravel(), b.ravel())[0, 1]
     np.testing.assert_allclose(agreement.jacobian, expected, atol=1e-4)
-    assert agreement.overall == pytest.approx(np.corrcoef(expected.ravel(), found.weights.ravel())[0, 1], abs=1e-5)
-    assert agreement.by_unit[1] == pytest.approx(
-        np.corrcoef(expected[1].ravel(), found.weights[1].ravel())[0, 1], abs=1e-5
-    )
+    assert agreement.overall == pytest.approx(correlation(expected, found.weights), abs=1e-5)
+    assert agreement.by_unit[1] == pytest.approx(correlation(expected[1], found.weights[1]), abs=1e-5)
     assert 0.5 < agreement.overall < 0.999
     some = [
         found.faithfulness(photographs, number=2, positions=4, seed=s, model=two, progress=False) for s in (0, 0, 1)

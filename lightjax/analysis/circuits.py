@@ -178,7 +178,8 @@ class ExpandedWeights(Reading):
     ) -> Faithfulness:
         """How well the weights agree with the network itself: with its Jacobian at places in photographs, averaged.
 
-        Rectifiers and max pools are the true ones here. The places are drawn among those whose receptive field lies
+        Rectifiers and max pools are the true ones here. The average is over the places where the unit's own rectifier
+        is open. The places are drawn among those whose receptive field lies
         inside of the map. It takes one gradient for each unit and each place.
 
         Args:
@@ -209,10 +210,9 @@ class ExpandedWeights(Reading):
             (self.corner[0], self.corner[1]),
             (self.weights.shape[2], self.weights.shape[3]),
         )
-        jacobian, count, places = mean_jacobian(network, place, photographs, count, places, seed, progress)
-        return compared(
-            self.weights, jacobian, {**self.settings, "photographs": count, "positions": places, "seed": seed}
-        )
+        jacobian, active, count, places = mean_jacobian(network, place, photographs, count, places, seed, progress)
+        about = {**self.settings, "photographs": count, "positions": places, "seed": seed}
+        return compared(self.weights, jacobian, active, about)
 
     def picture(self) -> np.ndarray:
         """The first units, each with the six kernels that are strongest."""

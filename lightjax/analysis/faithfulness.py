@@ -32,16 +32,20 @@ UNITS = 16
 class Faithfulness(Reading):
     """How well expanded weights agree with the Jacobian of the network itself, averaged over places in photographs.
 
+    A place counts for a unit if the unit has a gradient there: if its own rectifier is open.
+
     Attributes:
       overall: Correlation of all weights with the entries of the mean Jacobian.
       strengths: Correlation of the lengths of the kernels, one for each pair of channels.
       by_unit: Correlation of the weights of each unit, `[units]`; NaN for a unit that no photograph excites.
-      jacobian: The mean Jacobian, `[units, channels, h, w]`.
+      active: Share of the places that count for each unit, `[units]`.
+      jacobian: The mean Jacobian, `[units, channels, h, w]`; 0 for a unit that no place counts for.
     """
 
     overall: float
     strengths: float
     by_unit: np.ndarray
+    active: np.ndarray
     jacobian: np.ndarray
 
     @property
@@ -78,20 +82,21 @@ class Place:
     sides: tuple[int, int]
 
 
-def compared(weights: np.ndarray, jacobian: np.ndarray, settings: dict[str, Any]) -> Faithfulness:
+def compared(weights: np.ndarray, jacobian: np.ndarray, active: np.ndarray, settings: dict[str, Any]) -> Faithfulness:
     """The correlations of weights with a mean Jacobian, both `[units, channels, h, w]`."""
     by_unit = np.array([_correlation(*pair) for pair in zip(weights, jacobian, strict=True)])
     strengths = _correlation(lengths(weights), lengths(jacobian))
-    return Faithfulness(settings, _correlation(weights, jacobian), strengths, by_unit, jacobian)
+    return Faithfulness(settings, _correlation(weights, jacobian), strengths, by_unit, active, jacobian)
 
 
 def mean_jacobian(
     model: Model, place: Place, photographs: Any, number: int, positions: int, seed: int, progress: bool
-) -> tuple[np.ndarray, int, int]:
-    """The Jacobian of units at places in photographs, averaged.
+) -> tuple[np.ndarray, np.ndarray, int, int]:
+    """The Jacobian of units at places in photographs, averaged over the places where a unit has one.
 
     Returns:
-      The mean, `[units, channels, h, w]`, the number of photographs, and the number of places in each.
+      The mean, `[units, channels, h, w]`, the share of these places, `[units]`, the number of photographs, and the
+      number of places in each.
     """
     cut = rest(model, place.source, size=place.size)
     random = np.random.default_rng(seed)
@@ -107,6 +112,7 @@ def mean_jacobian(
     found = [_patches(cut.model, place, image, patch.shape[1:3], positions, random) for image in seen]
     patches = np.concatenate(found)
     jacobian = np.zeros((len(place.units), *patches.shape[1:]), np.float64)
+    active = np.zeros(len(place.units))
     largest = max(patches[0].size, 1)
     batch = int(np.clip(NUMBERS // largest, 1, len(patches)))
     batch = -(-len(patches) // -(-len(patches) // batch))  # as large as possible, and all of about the same size
@@ -120,21 +126,29 @@ def mean_jacobian(
                 counts = np.zeros(batch, np.float32)
                 part[: len(patches) - start] = patches[start : start + batch]
                 counts[: len(patches) - start] = 1
-                summed = _summed(cut, place.target, part, counts, pictures, chunk)
+                summed, opened = _summed(cut, place.target, part, counts, pictures, chunk)
                 jacobian[i * UNITS : i * UNITS + some] += np.asarray(summed, np.float64)[:some]
+                active[i * UNITS : i * UNITS + some] += np.asarray(opened)[:some]
             shown.update(some)
     (top, left), (height, width) = place.corner, place.sides
-    inside = jacobian[:, top : top + height, left : left + width] / len(patches)
+    inside = jacobian[:, top : top + height, left : left + width]
+    inside /= np.maximum(active, 1)[:, None, None, None]
     if not np.isfinite(inside).all():
         raise ArithmeticError(f"the Jacobian of {place.target!r} has entries that are infinite or not numbers")
     if not inside.any():
         raise ValueError(f"photographs must excite a unit of {place.target!r}, but these excite none: give others")
-    return inside.transpose(0, 3, 1, 2).astype(np.float32), len(seen), len(found[0])
+    return inside.transpose(0, 3, 1, 2).astype(np.float32), active / len(patches), len(seen), len(found[0])
 
 
 @by_structure
-def _summed(cut: Rest, target: str, patches: Numbers, counts: Numbers, images: Numbers, units: Numbers) -> Array:
-    """The Jacobian of units at the center with respect to patches `[B, h, w, c]`, summed: `[units, h, w, c]`."""
+def _summed(
+    cut: Rest, target: str, patches: Numbers, counts: Numbers, images: Numbers, units: Numbers
+) -> tuple[Array, Array]:
+    """The Jacobian of units at the center with respect to patches `[B, h, w, c]`, and whether there is one, summed.
+
+    Returns:
+      `[units, h, w, c]` and `[units]`.
+    """
 
     def centers(patches: Numbers) -> Array:
         found = cut(patches, images)[target]
@@ -142,7 +156,12 @@ def _summed(cut: Rest, target: str, patches: Numbers, counts: Numbers, images: N
 
     outputs, back = jax.vjp(centers, patches)
     choose = lambda unit: counts[:, None] * (jnp.arange(outputs.shape[1]) == unit)
-    return jax.lax.map(lambda unit: back(choose(unit).astype(outputs.dtype))[0].sum(0), units)
+
+    def total(unit: Array) -> tuple[Array, Array]:
+        (found,) = back(choose(unit).astype(outputs.dtype))
+        return found.sum(0), (found != 0).any((1, 2, 3)).sum()
+
+    return jax.lax.map(total, jnp.asarray(units))
 
 
 @by_structure
