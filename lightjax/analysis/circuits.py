@@ -69,18 +69,20 @@ def expanded_weights(
     network = opened(model)
     fixed = fixed or own_size(network)
     view = linearized.view_of(network, source, target)
-    if fixed is None and view is None:
-        view = linearized.looked(network, source, target)
-    more = (0, 2, 4)  # rows around, if the network's padding moves the center
-    for picture in (
-        [fixed] if view is None or fixed else (linearized.picture_for(network, source, view, n) for n in more)
-    ):
+    if fixed is not None:
+        sizes = iter([fixed])
+    else:
+        view = view or linearized.looked(network, source, target)
+        sizes = linearized.sizes(network, source, view)
+    problem = ""
+    for picture in sizes:
         maps = linearized.maps_of(network, source, target, picture)
         chosen = _chosen(wanted, maps)
         rows = linearized.gradients(maps, chosen, progress)
         if linearized.is_whole(rows[-1], None if view is None else view.field):
             return _cropped(network, maps, chosen, rows)
-    raise ValueError(linearized.too_large(maps))
+        problem = linearized.too_large(maps)
+    raise ValueError(problem)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -138,7 +140,9 @@ class ExpandedWeights(Reading):
         """
         channel, channels = _checks.whole(channel, "channel", least=0), self.weights.shape[1]
         if channel >= channels:
-            raise IndexError(f"channel must be one of {self.source!r}, from 0 to {channels - 1}, got {channel}")
+            raise IndexError(
+                f"channel must be one of {self.source!r}, from 0 to {channels - 1}, got {_checks.shown(channel)}"
+            )
         own = self.weights[:, channel]
         places, share = kernels.strongest(own, _checks.count(number, "number"))
         title = f"{self.source}:{channel} feeds {self.target}"
@@ -221,7 +225,7 @@ class ExpandedWeights(Reading):
     def _place(self, unit: int, what: str) -> int:
         unit = _checks.whole(unit, what, least=0)
         if unit not in self.units:
-            raise ValueError(f"{what} must be one of those with weights here, got {unit}: see .units")
+            raise ValueError(f"{what} must be one of those with weights here, got {_checks.shown(unit)}: see .units")
         return self.units.index(unit)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from lightjax import _checks
 from lightjax.analysis import drawing
 from lightjax.analysis.reading import Reading
+from lightjax.pictures import to_bytes
 
 CELL = 64
 """Height in pixels of a drawn kernel."""
@@ -50,11 +51,9 @@ class Kernels(Reading):
 
         Raises:
           TypeError: If `pictures` is no list of arrays.
-          ValueError: If it has another length.
+          ValueError: If it has another length, or holds something else.
         """
-        shown = None if pictures is None else [_checks.array(p, "pictures") for p in _listed(pictures)]
-        if shown is not None and len(shown) != len(self.channels):
-            raise ValueError(f"pictures must be {len(self.channels)}, one for each channel, got {len(shown)}")
+        shown = None if pictures is None else _icons(pictures, len(self.channels))
         columns = []
         for i, (name, strength) in enumerate(zip(self.names, self.strengths, strict=True)):
             cell = drawn(self.kernels[i], float(np.abs(self.kernels).max(initial=0)))
@@ -149,5 +148,13 @@ def drawn(kernel: np.ndarray, largest: float) -> np.ndarray:
     return drawing.resized(drawing.colored(kernel, largest), (scale * height, scale * width), smooth=False)
 
 
-def _listed(pictures: Any) -> list:
-    return list(pictures) if isinstance(pictures, np.ndarray) else _checks.several(pictures, "pictures", "arrays")
+def _icons(pictures: Any, number: int) -> list[np.ndarray]:
+    """Pictures `[H, W, 1 or 3]`, as many as there are channels."""
+    found = [_checks.array(picture, "pictures") for picture in _checks.several(pictures, "pictures", "arrays")]
+    if len(found) != number:
+        raise ValueError(f"pictures must be {number}, one for each channel, got {len(found)}")
+    for picture in found:
+        if picture.ndim != 3 or picture.shape[-1] not in (1, 3) or not picture.size:
+            raise ValueError(f"pictures must be [H, W, 1 or 3] each, got {list(picture.shape)}")
+        to_bytes(picture)
+    return found

@@ -1,5 +1,6 @@
 """Networks made linear: the gradient of a layer's channels at the center with respect to an earlier layer's map."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -70,7 +71,13 @@ def looked(model: Model, source: str, target: str) -> View:
     return View(max(len(rows), len(columns)), ratio, max(round(SIZE / maps.read[0]), 1))
 
 
-def picture_for(model: Model, source: str, view: View, more: int) -> tuple[int, int]:
+def sizes(model: Model, source: str, view: View) -> Iterator[tuple[int, int]]:
+    """Sizes of pictures to try: as small as can be, and larger in case that the network's padding moves the center."""
+    for more in (0, 2, 4):
+        yield _picture(model, source, view, more)
+
+
+def _picture(model: Model, source: str, view: View, more: int) -> tuple[int, int]:
     """Sides of pictures whose source map holds what a position of the target sees, and some rows more."""
     wanted = view.field + more * view.ratio
     side = wanted * view.stride

@@ -43,6 +43,18 @@ def chain(pictures):
     return {"a": a, "b": a.mean((1, 2))}
 
 
+def plane(pictures):
+    """Two layers of maps, one after the other."""
+    a = pictures[..., :2] * 2
+    return {"a": a, "c": a @ np.ones((2, 2), np.float32)}
+
+
+def weights() -> analysis.ExpandedWeights:
+    """Weights of `plane` that were not computed."""
+    values = np.ones((2, 2, 1, 1), np.float32)
+    return analysis.ExpandedWeights({"model": "plane"}, values, "a", "c", [0, 1], [1, 1], [0, 0])
+
+
 def of(*args, **kwargs) -> Callable[[], Call]:
     """Arguments of a call that works."""
     return lambda: (args, kwargs)
@@ -170,6 +182,15 @@ CALLS: dict[str, Callable[[], Call]] = {
     "sheet": of(PICTURE[None], 1, 1),
     "to_bytes": of(PICTURE),
     # analysis
+    "expanded_weights": lambda: (("a", "c"), {"units": [0], "model": plane, "size": 8, "progress": False}),
+    "ExpandedWeights.reads": lambda: ((weights(), 0, 1), {}),
+    "ExpandedWeights.feeds": lambda: ((weights(), 0, 1), {}),
+    "ExpandedWeights.families": lambda: ((weights(), [0], 1), {}),
+    "ExpandedWeights.faithfulness": lambda: (
+        (weights(), [PICTURE]),
+        {"number": 1, "positions": 1, "seed": 0, "model": plane, "progress": False},
+    ),
+    "Kernels.picture": lambda: ((weights().reads(0, 1),), {"pictures": [PICTURE]}),
     "rest": lambda: ((chain, "a"), {"size": 8}),
     "find": lambda: ((network, Path("."), {"a": [0]}, Path("out"), 1, 8, False), {}),
 }
@@ -180,7 +201,7 @@ LEFT_OUT: dict[str, str] = {}
 for names, reason in {
     "Objective Recipe Result Captured ConvertedNetwork InceptionV1": "others build it: channel, Recipe.of, visualize, "
     "capture, from_torch, load_model",
-    "Reading Rest": "a result, which others return",
+    "ExpandedWeights Faithfulness Families Kernels Reading Rest": "a result, which others return",
     "NonFiniteError WeightsError ConversionError": "an error, which lightjax raises",
     "Basis Image Transform Move Activations Shape Padding Relu Pool": "a type, or a base class without arguments",
     "Architecture Block Layer ResponseNorm": "a record of constants of published networks",
@@ -213,6 +234,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "image": ("picture",),
     "images": ("picture",),
     "pictures": ("start",),
+    "photographs": ("picture", "folder"),
 }
 """What errors may call an argument whose name they do not have."""
 
@@ -224,6 +246,11 @@ EXTRAS: dict[str, Callable] = {
     "Objective.__getitem__": lj.Objective.__getitem__,
     "Objective.__add__": lj.Objective.__add__,
     "Objective.__rmul__": lj.Objective.__rmul__,
+    "ExpandedWeights.reads": analysis.ExpandedWeights.reads,
+    "ExpandedWeights.feeds": analysis.ExpandedWeights.feeds,
+    "ExpandedWeights.families": analysis.ExpandedWeights.families,
+    "ExpandedWeights.faithfulness": analysis.ExpandedWeights.faithfulness,
+    "Kernels.picture": analysis.Kernels.picture,
     "find": examples.find,
 }
 
