@@ -62,6 +62,7 @@ NAMES = {
         animate_sequence numpy_image_to_gif numpy_image_to_video array_to_jsbuffer graph ChannelReducer activation_atlas
         aligned_activation_atlas
     """,
+    "circuits": "extract_expanded_weights weights_to_heatmap_2d max2avg_pool2d MaxPool2dRelaxed",
 }
 
 
@@ -333,6 +334,8 @@ def check_kind(made, names):
     if isinstance(made, lj.Result):
         assert np.isfinite(made.images).all()
         assert made._repr_png_().startswith(b"\x89PNG")
+    elif isinstance(made, lj.analysis.Reading):
+        assert made._repr_png_().startswith(b"\x89PNG")
     elif hasattr(made, "_repr_html_"):  # several pictures in a row
         assert "<img" in made._repr_html_()
     elif isinstance(made, optax.GradientTransformation):
@@ -341,7 +344,10 @@ def check_kind(made, names):
     elif inspect.isfunction(made) and [*inspect.signature(made).parameters] == ["images"]:  # a model
         assert np.isfinite(made(names["picture"][None])["mixed4a"]).all()
     elif callable(made):
-        assert type(made) is lj.networks.InceptionV1 or made in (lj.optimize.advance, lj.visualize_many)
+        assert type(made) in (lj.networks.InceptionV1, lj.analysis.Rest) or made in (
+            lj.optimize.advance,
+            lj.visualize_many,
+        )
     elif isinstance(made, list | dict) or hasattr(made, "_fields"):  # several arrays, or their shapes, or files
         leaves = jax.tree.leaves(made)
         assert leaves
