@@ -281,7 +281,11 @@ def test_faithfulness_averages_the_jacobian_over_the_places_inside_of_photograph
     expected = (opened[..., None, None, None] * np.array(jacobians)).sum(0) / opened.sum(0)[:, None, None, None]
     correlation = lambda a, b: np.corrcoef(a.ravel(), b.ravel())[0, 1]
     np.testing.assert_allclose(agreement.jacobian, expected, atol=1e-4)
-    assert agreement.overall == pytest.approx(correlation(expected, found.weights), abs=1e-5)
+    length = lambda x: np.sqrt((np.asarray(x, np.float64) ** 2).sum((1, 2, 3), keepdims=True))
+    scaled = expected / length(expected) * length(found.weights)
+    assert agreement.overall == pytest.approx(correlation(scaled, found.weights), abs=1e-5)
+    strengths = [np.sqrt((x.astype(np.float64) ** 2).sum((2, 3))) for x in (scaled, found.weights)]
+    assert agreement.strengths == pytest.approx(correlation(*strengths), abs=1e-5)
     assert agreement.by_unit[1] == pytest.approx(correlation(expected[1], found.weights[1]), abs=1e-5)
     assert 0.5 < agreement.overall < 0.999
     some = [

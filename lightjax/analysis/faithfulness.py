@@ -32,7 +32,9 @@ UNITS = 16
 class Faithfulness(Reading):
     """How well expanded weights agree with the Jacobian of the network itself, averaged over places in photographs.
 
-    A place counts for a unit if the unit has a gradient there: if its own rectifier is open.
+    A place counts for a unit if the unit has a gradient there: if its own rectifier is open. Weights are expected
+    gradients up to a factor for each unit, so `overall` and `strengths` give the Jacobian of each unit the length of
+    its weights, and leave out units that no place counts for.
 
     Attributes:
       overall: Correlation of all weights with the entries of the mean Jacobian.
@@ -85,8 +87,11 @@ class Place:
 def compared(weights: np.ndarray, jacobian: np.ndarray, active: np.ndarray, settings: dict[str, Any]) -> Faithfulness:
     """The correlations of weights with a mean Jacobian, both `[units, channels, h, w]`."""
     by_unit = np.array([_correlation(*pair) for pair in zip(weights, jacobian, strict=True)])
-    strengths = _correlation(lengths(weights), lengths(jacobian))
-    return Faithfulness(settings, _correlation(weights, jacobian), strengths, by_unit, active, jacobian)
+    some = active > 0
+    size = lambda x: np.sqrt(np.square(x, dtype=np.float64).sum((1, 2, 3), keepdims=True))
+    chosen, scaled = weights[some], jacobian[some] * (size(weights[some]) / size(jacobian[some]))
+    strengths = _correlation(lengths(chosen), lengths(scaled))
+    return Faithfulness(settings, _correlation(chosen, scaled), strengths, by_unit, active, jacobian)
 
 
 def mean_jacobian(
