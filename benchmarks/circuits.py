@@ -41,7 +41,8 @@ def main() -> None:
         found = lj.expanded_weights(source, target, model=model, progress=False).weights
         block = model.architecture.blocks[MIXED.index(target)]
         ends = np.cumsum([block.conv1x1, block.conv3x3, block.conv5x5])
-        print(f"| {target} | {banding(found[ends[0] : ends[1]]):.2f} | {banding(found[ends[1] : ends[2]]):.2f} |")
+        three, five = found[ends[0] : ends[1], :, 1:4, 1:4], found[ends[1] : ends[2]]
+        print(f"| {target} | {banding(three):.2f} | {banding(five):.2f} |", flush=True)
     if folder:
         source, target = PAIRS[0]
         weights = lj.expanded_weights(source, target, model=model, progress=False)
