@@ -44,13 +44,18 @@ def main() -> None:
         three, five = found[ends[0] : ends[1], :, 1:4, 1:4], found[ends[1] : ends[2]]
         print(f"| {target} | {banding(three):.2f} | {banding(five):.2f} |", flush=True)
     if folder:
-        source, target = PAIRS[0]
-        weights = lj.expanded_weights(source, target, model=model, progress=False)
-        start = time.process_time()
-        found = weights.faithfulness(folder, model=model, progress=False)
-        low, high = found.quartiles
-        print(f"\n{source} -> {target}: {found.overall:.3f} (quartiles of units {low:.3f}, {high:.3f}), ", end="")
-        print(f"strengths {found.strengths:.3f}; {time.process_time() - start:.0f} CPU s")
+        print(
+            "\n| target | photographs | overall | quartiles of units | strengths | CPU s |\n|---|---|---|---|---|---|"
+        )
+        for target, number in (("mixed3b", 25), ("mixed3b_pre_relu", 10)):
+            weights = lj.expanded_weights("mixed3a", target, model=model, progress=False)
+            start = time.process_time()
+            found = weights.faithfulness(folder, number=number, model=model, progress=False)
+            low, high = found.quartiles
+            print(
+                f"| {target} | {number} | {found.overall:.3f} | {low:.3f}, {high:.3f} | {found.strengths:.3f} |", end=""
+            )
+            print(f" {time.process_time() - start:.0f} |", flush=True)
 
 
 def timed(source: str, target: str, model: lj.networks.InceptionV1, size: int | None = None) -> None:
