@@ -94,6 +94,7 @@ QUICK = {"arithmetic", "check", "classes", "formulas", "pictures", "precision", 
 QUICK |= {
     "batching",
     "capture",
+    "circuits",
     "cli",
     "contracts",
     "crops",

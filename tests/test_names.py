@@ -70,6 +70,7 @@ NAMES = {
     "reading": """
         ChannelReducer NeuronGroups neuron_groups posneg LayerNMF Craft estimate_importance
     """,
+    "circuits": "extract_expanded_weights weights_to_heatmap_2d max2avg_pool2d MaxPool2dRelaxed",
 }
 
 
@@ -352,7 +353,7 @@ def check_kind(made, names):
     elif inspect.isfunction(made) and [*inspect.signature(made).parameters] == ["images"]:  # a model
         assert np.isfinite(made(names["picture"][None])["mixed4a"]).all()
     elif callable(made):
-        assert type(made) is lj.networks.InceptionV1 or made in (
+        assert type(made) in (lj.networks.InceptionV1, lj.analysis.Rest) or made in (
             lj.optimize.advance,
             lj.visualize_many,
             *lj.ops.POOLS.values(),

@@ -1,12 +1,15 @@
 """Reading networks: what follows from a layer, and photographs that excite channels."""
 
 from lightjax.analysis.attribution import Agreement, Attribution, attribute
+from lightjax.analysis.circuits import ExpandedWeights, expanded_weights
 from lightjax.analysis.examples import examples
 from lightjax.analysis.factors import Factors, factor
+from lightjax.analysis.faithfulness import Faithfulness
 from lightjax.analysis.found import ClassShare, Example, Examples
 from lightjax.analysis.grid import Grid, activation_grid
 from lightjax.analysis.group_results import Groups
 from lightjax.analysis.groups import groups
+from lightjax.analysis.kernels import Families, Kernels
 from lightjax.analysis.reading import Reading
 from lightjax.analysis.relations import Relation, class_attribution, relate
 from lightjax.analysis.rest import Rest, rest
@@ -18,10 +21,14 @@ __all__ = [
     "ClassShare",
     "Example",
     "Examples",
+    "ExpandedWeights",
     "Factors",
+    "Faithfulness",
+    "Families",
     "Grid",
     "Groups",
     "Heatmap",
+    "Kernels",
     "Reading",
     "Relation",
     "Rest",
@@ -29,6 +36,7 @@ __all__ = [
     "attribute",
     "class_attribution",
     "examples",
+    "expanded_weights",
     "factor",
     "grad_cam",
     "groups",

@@ -71,7 +71,7 @@ def rest(
     shapes = shapes_of(model, (1, *picture))
     value = shapes[_checks.one_of(layer, shapes, "layer")]
     cut = Rest(model, layer, pool, picture, False)
-    needed = _images_read(cut, value, jax.ShapeDtypeStruct((1, *picture), jnp.float32))
+    needed = reads_images(cut, value, jax.ShapeDtypeStruct((1, *picture), jnp.float32))
     return dataclasses.replace(cut, alone=not needed)
 
 
@@ -228,8 +228,8 @@ def pushed_forward(function: Callable[[Array], Any], value: Array, change: Array
     return outputs, derivative
 
 
-def _images_read(cut: Rest, value: jax.ShapeDtypeStruct, images: jax.ShapeDtypeStruct) -> bool:
-    """Whether anything that follows from a layer is also computed from the pictures themselves."""
+def reads_images(cut: Callable[[Any, Any], Any], value: jax.ShapeDtypeStruct, images: jax.ShapeDtypeStruct) -> bool:
+    """Whether any result of a function of activations and pictures is computed from the pictures."""
     program = jax.make_jaxpr(cut)(value, images).jaxpr
     steps = [
         (tuple(v for v in one.invars if not isinstance(v, core.Literal)), tuple(one.outvars)) for one in program.eqns

@@ -50,6 +50,18 @@ def classifier(pictures):
     return {"a": a, "softmax2_pre_activation_matmul": a.mean((1, 2))}
 
 
+def plane(pictures):
+    """Two layers of maps, one after the other."""
+    a = pictures[..., :2] * 2
+    return {"a": a, "c": a @ np.ones((2, 2), np.float32)}
+
+
+def weights() -> analysis.ExpandedWeights:
+    """Weights of `plane` that were not computed."""
+    values = np.ones((2, 2, 1, 1), np.float32)
+    return analysis.ExpandedWeights({"model": "plane"}, values, "a", "c", [0, 1], [1, 1], [0, 0])
+
+
 def of(*args, **kwargs) -> Callable[[], Call]:
     """Arguments of a call that works."""
     return lambda: (args, kwargs)
@@ -208,6 +220,15 @@ CALLS: dict[str, Callable[[], Call]] = {
     "grad_cam": of("b:1", PICTURE, layer="a", model=chain),
     "groups": of(PICTURE, "a", 2, model=chain, objective="b:0", of="activations", designs=2, progress=False),
     "relate": of(PICTURE, "a", "b", model=chain, pool="max", progress=False),
+    "expanded_weights": lambda: (("a", "c"), {"units": [0], "model": plane, "size": 8, "progress": False}),
+    "ExpandedWeights.reads": lambda: ((weights(), 0, 1), {}),
+    "ExpandedWeights.feeds": lambda: ((weights(), 0, 1), {}),
+    "ExpandedWeights.families": lambda: ((weights(), [0], 1), {}),
+    "ExpandedWeights.faithfulness": lambda: (
+        (weights(), [PICTURE]),
+        {"number": 1, "positions": 1, "seed": 0, "model": plane, "progress": False},
+    ),
+    "Kernels.picture": lambda: ((weights().reads(0, 1),), {"pictures": [PICTURE]}),
     "rest": lambda: ((chain, "a"), {"size": 8}),
     "saliency": of("b:1", PICTURE, model=chain, draws=2),
     "find": lambda: ((network, Path("."), {"a": [0]}, Path("out"), 1, 8, False), {}),
@@ -230,8 +251,8 @@ LEFT_OUT: dict[str, str] = {}
 for names, reason in {
     "Objective Recipe Result Captured ConvertedNetwork InceptionV1": "others build it: channel, Recipe.of, visualize, "
     "capture, from_torch, load_model",
-    "Agreement Attribution ClassShare Example Examples Factors Grid Groups Heatmap Reading Relation Rest": "a result, "
-    "which others return",
+    "Agreement Attribution ClassShare Example Examples ExpandedWeights Factors Faithfulness Families Grid "
+    "Groups Heatmap Kernels Reading Relation Rest": "a result, which others return",
     "NonFiniteError WeightsError ConversionError": "an error, which lightjax raises",
     "Basis Image Transform Move Activations Shape Padding Relu Pool": "a type, or a base class without arguments",
     "Architecture Block Layer ResponseNorm": "a record of constants of published networks",
@@ -267,6 +288,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "image": ("picture",),
     "images": ("picture",),
     "pictures": ("start",),
+    "photographs": ("picture", "folder"),
 }
 """What errors may call an argument whose name they do not have."""
 
@@ -284,6 +306,11 @@ EXTRAS: dict[str, Callable] = {
     **{f"Examples.{name}": getattr(analysis.Examples, name) for name in ("best", "least", "spread", "frequency")},
     **{f"Examples.{name}": getattr(analysis.Examples, name) for name in ("classes", "patches", "write")},
     "Grid.save_page": analysis.Grid.save_page,
+    "ExpandedWeights.reads": analysis.ExpandedWeights.reads,
+    "ExpandedWeights.feeds": analysis.ExpandedWeights.feeds,
+    "ExpandedWeights.families": analysis.ExpandedWeights.families,
+    "ExpandedWeights.faithfulness": analysis.ExpandedWeights.faithfulness,
+    "Kernels.picture": analysis.Kernels.picture,
 }
 
 
