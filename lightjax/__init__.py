@@ -9,7 +9,7 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 from lightjax import analysis, images, networks, objectives, ops, optimize, pictures, transforms
-from lightjax.analysis import rest
+from lightjax.analysis import Dictionary, fit_dictionary, rest
 from lightjax.dream import dream
 from lightjax.images import image
 from lightjax.networks import capture
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 __version__ = importlib.metadata.version("lightjax")
 __all__ = [
+    "Dictionary",
     "NonFiniteError",
     "Objective",
     "Recipe",
@@ -48,6 +49,7 @@ __all__ = [
     "direction",
     "diversity",
     "dream",
+    "fit_dictionary",
     "from_torch",
     "image",
     "images",
