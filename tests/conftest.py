@@ -82,7 +82,19 @@ LONGEST = (
 """Files that take longest, the longest first."""
 
 QUICK = {"arithmetic", "check", "classes", "formulas", "pictures", "precision", "primitive", "text", "units"}
-QUICK |= {"batching", "capture", "cli", "contracts", "dream", "examples", "images", "inception", "names", "notebook"}
+QUICK |= {
+    "batching",
+    "capture",
+    "cli",
+    "contracts",
+    "dictionary",
+    "dream",
+    "examples",
+    "images",
+    "inception",
+    "names",
+    "notebook",
+}
 QUICK |= {"optimize", "page", "recipe", "rest", "statistics", "strict", "transforms"}
 QUICK |= {"aten", "from_torch", "gallery", "ops", "weights"}
 """Files of tests that compile much and compute little, and that are not about bits or speed."""

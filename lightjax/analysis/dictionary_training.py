@@ -288,8 +288,9 @@ def _split(activations: ArrayLike, settings: dict[str, Any]) -> tuple[np.ndarray
         raise ValueError(f"activations must hold at least 2 pictures or vectors, got {len(x)}")
     held_out, trained = (x[np.sort(part)].reshape(-1, x.shape[-1]) for part in (order[:held], order[held:]))
     if len(held_out) < 2:
-        raise ValueError("held_out must leave at least 2 vectors to measure, got "
-                         f"{settings['held_out']} of {len(x)}")  # fmt: skip
+        raise ValueError(
+            f"held_out must leave at least 2 vectors of the activations to measure, got {settings['held_out']} of {len(x)}"
+        )
     if len(trained) < settings["batch"]:
         raise ValueError(
             f"batch must be at most {len(trained)}, the number of vectors to train on, got {settings['batch']}"

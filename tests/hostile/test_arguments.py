@@ -16,7 +16,7 @@ import pytest
 
 import lightjax as lj
 from lightjax import _checks, analysis, batching, images, networks, objectives, ops, optimize, pictures, transforms
-from lightjax.analysis import examples
+from lightjax.analysis import dictionary_training, examples
 from lightjax.networks import torch_export
 from tests.hostile.odd_values import VALUES
 
@@ -68,6 +68,11 @@ def result() -> lj.Result:
     """A result that was not rendered."""
     settings = {"objective": "a:1", "seed": 0, "model": "network"}
     return lj.Result(PICTURE[None], {1: PICTURE[None]}, np.zeros(1, np.float32), settings)
+
+
+def dictionary(**settings) -> lj.Dictionary:
+    """A dictionary of three latents for layer "a"."""
+    return lj.Dictionary("a", np.ones((2, 3)), np.zeros(3), np.ones((3, 2)), np.zeros(2), **settings)
 
 
 def tiny_module() -> Any:
@@ -171,6 +176,24 @@ CALLS: dict[str, Callable[[], Call]] = {
     "to_bytes": of(PICTURE),
     # analysis
     "rest": lambda: ((chain, "a"), {"size": 8}),
+    "Dictionary": of("a", np.ones((2, 3)), np.zeros(3), np.ones((3, 2)), np.zeros(2), source="here"),
+    "Dictionary.activate": lambda: ((dictionary(k=1), np.ones((4, 3))), {}),
+    "Dictionary.decode": lambda: ((dictionary(normalize="length"), np.ones((4, 3)), np.ones((4, 2))), {}),
+    "Dictionary.encode": lambda: ((dictionary(k=1), np.ones((4, 2))), {}),
+    "Dictionary.latents_pre": lambda: ((dictionary(), np.ones((4, 2))), {}),
+    "Dictionary.on": lambda: ((dictionary(), chain), {"size": 8}),
+    "Dictionary.read": lambda: ((file("dictionary.safetensors"), "a"), {}),
+    "Dictionary.reconstruct": lambda: ((dictionary(), np.ones((4, 2))), {}),
+    "Dictionary.recovered": lambda: (
+        (dictionary(), chain, PICTURE * np.array([0.4, 1.6, 1], np.float32)),
+        {"labels": [1], "logits": "b", "batch": 1, "progress": False},
+    ),
+    "Dictionary.save": lambda: ((dictionary(), "saved.safetensors"), {}),
+    "Dictionary.variance_explained": lambda: ((dictionary(), np.eye(2)), {}),
+    "fit_dictionary": lambda: (
+        (np.eye(8, 2), "a", 3),
+        {"k": 1, "steps": 1, "batch": 2, "held_out": 0.3, "checkpoint": "state.safetensors", "progress": False},
+    ),
     "find": lambda: ((network, Path("."), {"a": [0]}, Path("out"), 1, 8, False), {}),
 }
 """For each function the arguments of a call that works. Those left out are left to their defaults."""
@@ -180,7 +203,7 @@ LEFT_OUT: dict[str, str] = {}
 for names, reason in {
     "Objective Recipe Result Captured ConvertedNetwork InceptionV1": "others build it: channel, Recipe.of, visualize, "
     "capture, from_torch, load_model",
-    "Reading Rest": "a result, which others return",
+    "Reading Rest Fit": "a result, which others return",
     "NonFiniteError WeightsError ConversionError": "an error, which lightjax raises",
     "Basis Image Transform Move Activations Shape Padding Relu Pool": "a type, or a base class without arguments",
     "Architecture Block Layer ResponseNorm": "a record of constants of published networks",
@@ -206,6 +229,10 @@ WORDS: dict[str, tuple[str, ...]] = {
     "shape": ("pictures of",),
     "other": ("a number combined",),
     "activations": ("layer",),
+    "encoder": ("bias must",),
+    "labels": ("does not suffer",),
+    "latents": ("like must",),
+    "photographs": ("labels must", "does not suffer"),
     "low": ("high",),
     "output": ("except those in",),
     "source": ("picture", "statistics", "settings"),
@@ -225,6 +252,11 @@ EXTRAS: dict[str, Callable] = {
     "Objective.__add__": lj.Objective.__add__,
     "Objective.__rmul__": lj.Objective.__rmul__,
     "find": examples.find,
+    **{
+        f"Dictionary.{name}": getattr(lj.Dictionary, name)
+        for name in ("activate", "decode", "encode", "latents_pre", "on", "read", "reconstruct", "recovered", "save")
+    },
+    "Dictionary.variance_explained": lj.Dictionary.variance_explained,
 }
 
 
@@ -304,8 +336,10 @@ def place(tmp_path, monkeypatch) -> Path:
 
     monkeypatch.setattr(batching, "Jobs", reached)
     monkeypatch.setattr(torch_export, "trace", reached)
+    monkeypatch.setattr(dictionary_training, "_started", reached)
     recipe = lj.Recipe.of("a:1", size=8, model=network, transform=None, steps=1)
     pictures.save("picture.png", PICTURE, recipe.describe())
+    dictionary().save("dictionary.safetensors")
     return tmp_path
 
 
