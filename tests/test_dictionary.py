@@ -458,7 +458,7 @@ def test_training_that_was_killed_goes_on_to_the_same_bytes(tmp_path, monkeypatc
     assert whole == trained()
     assert whole != trained(seed=1)
     file = tmp_path / "state.safetensors"
-    write, calls = dictionary_training.checkpoints.write, []
+    write, calls = dictionary_training.dictionary_state.write, []
 
     def killed(*args):
         write(*args)
@@ -466,7 +466,7 @@ def test_training_that_was_killed_goes_on_to_the_same_bytes(tmp_path, monkeypatc
         if len(calls) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(dictionary_training.checkpoints, "write", killed)
+    monkeypatch.setattr(dictionary_training.dictionary_state, "write", killed)
     with pytest.raises(KeyboardInterrupt):
         trained(checkpoint=file, every=5)
     assert len(calls[-1][-1]) == 10

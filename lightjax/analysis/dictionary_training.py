@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 
 from lightjax import _checks
 from lightjax._structure import by_structure
-from lightjax.analysis import checkpoints
+from lightjax.analysis import dictionary_state
 from lightjax.analysis.dictionary import Dictionary
 from lightjax.progress import bar
 
@@ -157,7 +157,7 @@ def fit_dictionary(
     if path is not None:
         settings["data"] = hashlib.sha256(trained.tobytes() + held.tobytes()).hexdigest()[:16]
         if path.exists():
-            state, losses = checkpoints.read(path, settings, state)
+            state, losses = dictionary_state.read(path, settings, state)
     new: list[Array] = []
     with bar(settings["steps"], "step", progress, done=len(losses)) as shown:
         for step in range(len(losses), settings["steps"]):
@@ -167,7 +167,7 @@ def fit_dictionary(
             new.append(loss)
             if path is not None and ((step + 1) % every == 0 or step + 1 == settings["steps"]):
                 losses, new = _finite(losses, new), []
-                checkpoints.write(path, settings, state, losses)
+                dictionary_state.write(path, settings, state, losses)
             shown.update(1)
     losses = _finite(losses, new)
     parts = {name: np.asarray(value) for name, value in state.parameters.items()}
@@ -289,7 +289,8 @@ def _split(activations: ArrayLike, settings: dict[str, Any]) -> tuple[np.ndarray
     held_out, trained = (x[np.sort(part)].reshape(-1, x.shape[-1]) for part in (order[:held], order[held:]))
     if len(held_out) < 2:
         raise ValueError(
-            f"held_out must leave at least 2 vectors of the activations to measure, got {settings['held_out']} of {len(x)}"
+            "held_out must leave at least 2 vectors of the activations to measure, got "
+            f"{settings['held_out']} of {len(x)}"
         )
     if len(trained) < settings["batch"]:
         raise ValueError(
