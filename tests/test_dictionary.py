@@ -404,9 +404,7 @@ def test_hostile_files_are_refused_and_run_nothing(tmp_path):
         lj.Dictionary.read(folder, "a")
     with pytest.raises(ValueError, match="the folder must hold one of"):
         lj.Dictionary.read(tmp_path, "a")
-    safetensors.numpy.save_file(
-        lens(), tmp_path / "own.safetensors", {"format": "lightjax dictionary", "settings": "{"}
-    )
+    safetensors.numpy.save_file(lens(), tmp_path / "own.safetensors", {"lightjax_dictionary": "{"})
     with pytest.raises(ValueError, match="its settings are damaged"):
         lj.Dictionary.read(tmp_path / "own.safetensors")
 

@@ -19,7 +19,8 @@ from lightjax import _checks, _files
 from lightjax.networks import tensor_files
 from lightjax.networks.tensor_files import TensorFileError, listed
 
-FORMAT = "lightjax dictionary"
+FORMAT = "lightjax_dictionary"
+"""The only entry of the metadata: with several, safetensors writes them in any order, and not the same bytes twice."""
 ARRAYS = ("encoder", "bias", "decoder", "center", "threshold")
 _SETTINGS = ("cfg.json", "config.json")
 _WEIGHTS = ("sae_weights.safetensors", "weights.pt", "weights.safetensors", "sae.safetensors")
@@ -46,8 +47,7 @@ def write(path: Path, arrays: Mapping[str, Any], plain: Settings) -> None:
     if path.suffix != ".safetensors":
         raise ValueError(f"path: the name must end in .safetensors, got {_checks.in_a_line(path.name)!r}")
     there = {name: np.asarray(value) for name, value in arrays.items() if value is not None}
-    metadata = {"format": FORMAT, "settings": json.dumps(plain)}
-    _files.write_atomically(path, safetensors.numpy.save(there, metadata))
+    _files.write_atomically(path, safetensors.numpy.save(there, {FORMAT: json.dumps(plain)}))
 
 
 def read(path: Path, said: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"there is no file {_checks.in_a_line(path)}")
     if weights.suffix == ".safetensors":
         tensors, metadata = tensor_files.read_safetensors(weights)
-        if metadata.get("format") == FORMAT:
+        if FORMAT in metadata:
             return _own(tensors, metadata)
         settings: Settings = {}
     else:
@@ -117,7 +117,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _own(tensors: Tensors, metadata: Mapping[str, str]) -> dict[str, Any]:
     try:
-        plain = json.loads(metadata.get("settings", ""))
+        plain = json.loads(metadata[FORMAT])
     except (ValueError, RecursionError):
         plain = None
     if not isinstance(plain, dict) or plain.keys() != {"layer", "k", "normalize", "source"}:

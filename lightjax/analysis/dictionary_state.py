@@ -12,7 +12,7 @@ import safetensors.numpy
 from lightjax import _checks, _files
 from lightjax.networks.tensor_files import TensorFileError, read_safetensors
 
-_KIND = "lightjax dictionary in training"
+_KIND = "lightjax_dictionary_in_training"
 
 
 def write(path: Path, settings: dict[str, Any], state: Any, losses: np.ndarray) -> None:
@@ -22,7 +22,7 @@ def write(path: Path, settings: dict[str, Any], state: Any, losses: np.ndarray) 
       OSError: If the file cannot be written; no half-written file is left.
     """
     arrays = {f"state/{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
-    metadata = {"format": _KIND, "settings": json.dumps(settings)}
+    metadata = {_KIND: json.dumps(settings)}
     _files.write_atomically(path, safetensors.numpy.save({**arrays, "losses": losses}, metadata))
 
 
@@ -39,10 +39,10 @@ def read(path: Path, settings: dict[str, Any], start: Any) -> tuple[Any, np.ndar
     """
     try:
         arrays, metadata = read_safetensors(path)
-        theirs = json.loads(metadata.get("settings", "null"))
+        theirs = json.loads(metadata.get(_KIND, "null"))
     except (TensorFileError, ValueError, RecursionError) as error:
         raise ValueError(f"checkpoint {_checks.in_a_line(path)} cannot be read: {_checks.in_a_line(error)}") from None
-    if metadata.get("format") != _KIND or not isinstance(theirs, dict):
+    if not isinstance(theirs, dict):
         raise ValueError(f"checkpoint {_checks.in_a_line(path)} is no state of fit_dictionary; give another name")
     other = [name for name in {**settings, **theirs} if settings.get(name) != theirs.get(name)]
     if other:
