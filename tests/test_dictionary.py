@@ -135,6 +135,19 @@ def test_what_lies_before_or_after_the_layer_can_be_given_too():
         np.testing.assert_allclose(found["c"], used.sum((1, 2)) + a.sum((1, 2, 3))[:, None], rtol=1e-4)
 
 
+def test_a_network_from_pytorch_runs_on_from_a_layer_whose_only_reader_is_given_too():
+    torch = pytest.importorskip("torch")
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 5, 1), torch.nn.ReLU(), torch.nn.Conv2d(5, 2, 1))
+    model = lj.from_torch(net, size=8, mean=(0, 0, 0), std=(1, 1, 1))
+    before, layer, last = [row.name for row in model.layers][1:4]
+    one = lj.Dictionary(layer, *weights(), k=3)
+    images = jnp.full((1, 8, 8, 3), 0.5)
+    a = jnp.asarray(np.random.default_rng(0).standard_normal((1, 8, 8, 5)), jnp.float32)
+    found = one.on(model, replace=True)(images, given={before: a})
+    expected = model(images, given={layer: one.reconstruct(jax.nn.relu(a))})[last]
+    np.testing.assert_allclose(found[last], expected, rtol=1e-4, atol=1e-5)
+
+
 def test_attributions_lead_through_latents_and_equal_the_gradient_by_hand():
     one = lj.Dictionary("block/a", *weights(), k=4)
     model, images = one.on(network), jnp.asarray(pictures(1))
