@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from lightjax import analysis, images, networks, objectives, ops, optimize, pictures, transforms
 from lightjax.analysis import (
+    Dictionary,
     activation_grid,
     attribute,
     class_attribution,
     examples,
     expanded_weights,
     factor,
+    fit_dictionary,
     grad_cam,
     groups,
     relate,
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 
 __version__ = importlib.metadata.version("lightjax")
 __all__ = [
+    "Dictionary",
     "NonFiniteError",
     "Objective",
     "Recipe",
@@ -66,6 +69,7 @@ __all__ = [
     "examples",
     "expanded_weights",
     "factor",
+    "fit_dictionary",
     "from_torch",
     "grad_cam",
     "groups",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -126,9 +127,11 @@ class NonFiniteError(ArithmeticError):
 def no_response(results: Sequence[Result]) -> str:
     """The text of a warning about renders whose pictures never changed."""
     names = ", ".join(result.settings["objective"] for result in results[:3]) + ", ..." * (len(results) > 3)
+    latents = re.search(r"/latents\b(?!_)", names) is not None
+    hint = "; latents of a dictionary that are not selected have no gradient: render LAYER/latents_pre" * latents
     return (
         f"the picture of {names} did not change in {len(results[0].values)} steps, because the gradient is 0. Usual "
         "causes: a unit that is off everywhere (a model with a keyword relu lets lightjax pass a gradient; another "
         "seed or start= may help), or an operation without a gradient: stop_gradient, round, argmax, a saturated "
-        "softmax, a norm at 0"
+        f"softmax, a norm at 0{hint}"
     )

@@ -98,6 +98,7 @@ QUICK |= {
     "cli",
     "contracts",
     "crops",
+    "dictionary",
     "dream",
     "examples",
     "grid",

@@ -209,6 +209,9 @@ def names(tmp_path_factory):
             patch.setattr(lj, name, stand_in)
         random, model = np.random.default_rng(0), NETWORK
         picture = random.uniform(size=(SMALL, SMALL, 3)).astype(np.float32)
+        matrix = random.standard_normal((508, 20))
+        dictionary = lj.Dictionary("mixed4a", matrix, np.zeros(20), matrix.T, np.zeros(508), k=3)
+        dictionary.save("dictionary.safetensors")
         lj.pictures.save("picture.png", picture)
         yield {
             "jax": jax,
@@ -228,6 +231,7 @@ def names(tmp_path_factory):
             "result": lj.visualize("mixed4a:97", image=lj.image(224, batch=2), snapshots=(1,)),
             "other": lj.layer("mixed4a"),
             "run": Run(),
+            "dictionary": dictionary,
         }
 
 
@@ -352,6 +356,8 @@ def check_kind(made, names):
         assert np.isfinite(updates).all()
     elif inspect.isfunction(made) and [*inspect.signature(made).parameters] == ["images"]:  # a model
         assert np.isfinite(made(names["picture"][None])["mixed4a"]).all()
+    elif isinstance(made, lj.Dictionary):
+        assert made.kind == "topk"
     elif callable(made):
         assert type(made) in (lj.networks.InceptionV1, lj.analysis.Rest) or made in (
             lj.optimize.advance,
@@ -367,7 +373,7 @@ def check_kind(made, names):
     elif isinstance(made, np.ndarray | jax.Array):
         assert np.isfinite(made).all()
     else:  # a text, an answer, or nothing: what `save` returns
-        assert isinstance(made, str | bytes | bool | tuple | Path) or made is None
+        assert isinstance(made, str | bytes | bool | float | tuple | Path) or made is None
 
 
 @pytest.mark.filterwarnings("ignore:the picture of")  # that no step changes, with few steps of a tiny network

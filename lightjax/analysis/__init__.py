@@ -2,6 +2,8 @@
 
 from lightjax.analysis.attribution import Agreement, Attribution, attribute
 from lightjax.analysis.circuits import ExpandedWeights, expanded_weights
+from lightjax.analysis.dictionary import Dictionary
+from lightjax.analysis.dictionary_training import Fit, fit_dictionary
 from lightjax.analysis.examples import examples
 from lightjax.analysis.factors import Factors, factor
 from lightjax.analysis.faithfulness import Faithfulness
@@ -19,12 +21,14 @@ __all__ = [
     "Agreement",
     "Attribution",
     "ClassShare",
+    "Dictionary",
     "Example",
     "Examples",
     "ExpandedWeights",
     "Factors",
     "Faithfulness",
     "Families",
+    "Fit",
     "Grid",
     "Groups",
     "Heatmap",
@@ -38,6 +42,7 @@ __all__ = [
     "examples",
     "expanded_weights",
     "factor",
+    "fit_dictionary",
     "grad_cam",
     "groups",
     "relate",

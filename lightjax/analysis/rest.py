@@ -61,7 +61,7 @@ def rest(
     layer = _checks.text(layer, "layer")
     pool = _checks.one_of(pool, ops.POOLS, "pool rule")
     if not accepts(model, "given"):
-        model = networks.capture(_Named(model))
+        model = _captured(model)
     if pool != "max" and not accepts(model, "pool"):
         raise ValueError(
             f"pool must be 'max' for a model without a keyword pool, got {pool!r}; lj.capture gives it one"
@@ -136,6 +136,15 @@ def opened(model: Model | str | os.PathLike | None) -> Model:
     if model is None or isinstance(model, str | os.PathLike):
         return networks.load_model(*() if model is None else (model,))
     return _checks.function(model, "model")
+
+
+def running_on(model: Model) -> Model:
+    """A network with the keywords `relu`, `pool` and `given`; one without them is traced, as by `lj.capture`."""
+    return model if all(accepts(model, keyword) for keyword in ("relu", "pool", "given")) else _captured(model)
+
+
+def _captured(model: Model) -> networks.Captured:
+    return networks.capture(_Named(model), size=own_size(model))
 
 
 def shapes_of(model: Model, images: tuple[int, ...]) -> Shapes:

@@ -263,7 +263,7 @@ class ConvertedNetwork:
         after, read = set(starts), set()
         for node in self.graph.nodes:
             sources = {name for argument in node.arguments.values() for name in nodes_in(argument)}
-            if node.name not in starts and sources & after:
+            if sources & after:
                 after.add(node.name)
                 read |= sources & starts.keys()
         for node in starts.keys() - read:

@@ -17,7 +17,7 @@ import pytest
 
 import lightjax as lj
 from lightjax import _checks, analysis, batching, images, networks, objectives, ops, optimize, pictures, transforms
-from lightjax.analysis import crops
+from lightjax.analysis import crops, dictionary_training
 from lightjax.networks import torch_export
 from tests.hostile.odd_values import VALUES
 
@@ -108,6 +108,11 @@ def grid() -> analysis.Grid:
     cells, vectors = np.stack([[PICTURE] * 2] * 2), np.ones((2, 2, 2), np.float32)
     settings = {"layer": "a", "model": "network"}
     return analysis.Grid(settings, PICTURE, cells, vectors, np.zeros((2, 2, 0), np.float32), [], True)
+
+
+def dictionary(**settings) -> lj.Dictionary:
+    """A dictionary of three latents for layer "a"."""
+    return lj.Dictionary("a", np.ones((2, 3)), np.zeros(3), np.ones((3, 2)), np.zeros(2), **settings)
 
 
 def tiny_module() -> Any:
@@ -231,6 +236,24 @@ CALLS: dict[str, Callable[[], Call]] = {
     "Kernels.picture": lambda: ((weights().reads(0, 1),), {"pictures": [PICTURE]}),
     "rest": lambda: ((chain, "a"), {"size": 8}),
     "saliency": of("b:1", PICTURE, model=chain, draws=2),
+    "Dictionary": of("a", np.ones((2, 3)), np.zeros(3), np.ones((3, 2)), np.zeros(2), source="here"),
+    "Dictionary.activate": lambda: ((dictionary(k=1), np.ones((4, 3))), {}),
+    "Dictionary.decode": lambda: ((dictionary(normalize="length"), np.ones((4, 3)), np.ones((4, 2))), {}),
+    "Dictionary.encode": lambda: ((dictionary(k=1), np.ones((4, 2))), {}),
+    "Dictionary.latents_pre": lambda: ((dictionary(), np.ones((4, 2))), {}),
+    "Dictionary.on": lambda: ((dictionary(), chain), {"size": 8}),
+    "Dictionary.read": lambda: ((file("dictionary.safetensors"), "a"), {}),
+    "Dictionary.reconstruct": lambda: ((dictionary(), np.ones((4, 2))), {}),
+    "Dictionary.recovered": lambda: (
+        (dictionary(), chain, PICTURE * np.array([0.4, 1.6, 1], np.float32)),
+        {"labels": [1], "logits": "b", "batch": 1, "progress": False},
+    ),
+    "Dictionary.save": lambda: ((dictionary(), "saved.safetensors"), {}),
+    "Dictionary.variance_explained": lambda: ((dictionary(), np.eye(2)), {}),
+    "fit_dictionary": lambda: (
+        (np.eye(8, 2), "a", 3),
+        {"k": 1, "steps": 1, "batch": 2, "held_out": 0.3, "checkpoint": "state.safetensors", "progress": False},
+    ),
     "find": lambda: ((network, Path("."), {"a": [0]}, Path("out"), 1, 8, False), {}),
     "examples": lambda: (
         ("a:0", Path(".")),
@@ -251,8 +274,8 @@ LEFT_OUT: dict[str, str] = {}
 for names, reason in {
     "Objective Recipe Result Captured ConvertedNetwork InceptionV1": "others build it: channel, Recipe.of, visualize, "
     "capture, from_torch, load_model",
-    "Agreement Attribution ClassShare Example Examples ExpandedWeights Factors Faithfulness Families Grid "
-    "Groups Heatmap Kernels Reading Relation Rest": "a result, which others return",
+    "Agreement Attribution ClassShare Example Examples ExpandedWeights Factors Faithfulness Families Fit Grid Groups "
+    "Heatmap Kernels Reading Relation Rest": "a result, which others return",
     "NonFiniteError WeightsError ConversionError": "an error, which lightjax raises",
     "Basis Image Transform Move Activations Shape Padding Relu Pool": "a type, or a base class without arguments",
     "Architecture Block Layer ResponseNorm": "a record of constants of published networks",
@@ -279,6 +302,9 @@ WORDS: dict[str, tuple[str, ...]] = {
     "shape": ("pictures of",),
     "other": ("a number combined",),
     "activations": ("layer",),
+    "encoder": ("bias must",),
+    "labels": ("does not suffer",),
+    "latents": ("like must",),
     "low": ("high",),
     "resume": ("cannot be read",),
     "output": ("except those in",),
@@ -288,7 +314,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "image": ("picture",),
     "images": ("picture",),
     "pictures": ("start",),
-    "photographs": ("picture", "folder"),
+    "photographs": ("picture", "folder", "labels must", "does not suffer"),
 }
 """What errors may call an argument whose name they do not have."""
 
@@ -311,6 +337,11 @@ EXTRAS: dict[str, Callable] = {
     "ExpandedWeights.families": analysis.ExpandedWeights.families,
     "ExpandedWeights.faithfulness": analysis.ExpandedWeights.faithfulness,
     "Kernels.picture": analysis.Kernels.picture,
+    **{
+        f"Dictionary.{name}": getattr(lj.Dictionary, name)
+        for name in ("activate", "decode", "encode", "latents_pre", "on", "read", "reconstruct", "recovered", "save")
+    },
+    "Dictionary.variance_explained": lj.Dictionary.variance_explained,
 }
 
 
@@ -390,8 +421,10 @@ def place(tmp_path, monkeypatch) -> Path:
 
     monkeypatch.setattr(batching, "Jobs", reached)
     monkeypatch.setattr(torch_export, "trace", reached)
+    monkeypatch.setattr(dictionary_training, "_started", reached)
     recipe = lj.Recipe.of("a:1", size=8, model=network, transform=None, steps=1)
     pictures.save("picture.png", PICTURE, recipe.describe())
+    dictionary().save("dictionary.safetensors")
     return tmp_path
 
 
