@@ -40,7 +40,7 @@ def rest(
     It is the network itself, run from given activations. Its gradients are those of the network: the rectifiers have
     their true gradient, whatever `visualize` uses.
 
-    Example:
+    Examples:
       >>> logits = lj.rest(model, "mixed4d")(value)["softmax2_pre_activation_matmul"]
 
     Args:

@@ -139,7 +139,7 @@ def image(
 ) -> NaturalImage:
     """A parameterization of pictures. Every basis goes with every color space, every squash, and opacity.
 
-    Example:
+    Examples:
       >>> image((160, 224), basis=Laplacian(levels=5), batch=2, color="caltech101")
       >>> image(28, channels=1)  # for a network of one channel
 
