@@ -18,7 +18,7 @@ LINKS = {
 
 @event_priority(100)  # before the plugin that turns notebooks into pages
 def on_files(files, config):
-    """Add the notebooks and the pages; leave out this file."""
+    """Add the notebooks and the pages; leave out the code."""
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         files.append(File(f"notebooks/{path.name}", str(ROOT), config.site_dir, config.use_directory_urls))
     for path in sorted((ROOT / "benchmarks").glob("*.jpg")):
@@ -35,7 +35,8 @@ def on_files(files, config):
     files.append(File.generated(config, "contributing.md", content=contributing.replace("CHANGELOG.md", "changes.md")))
     card = (ROOT / "lightjax" / "data" / "bvlc_googlenet.md").read_text(encoding="utf-8")
     files.append(File.generated(config, "googlenet.md", content=card))
-    files.remove(files.get_file_from_path("hooks.py"))
+    for name in ("hooks.py", "signatures.py"):
+        files.remove(files.get_file_from_path(name))
     return files
 
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+import lightjax as lj
 from lightjax import cli, pictures
 from lightjax.networks import weights
 from tests.parity import reference
@@ -42,6 +43,10 @@ def run(capsys, *arguments: str) -> tuple[int, str, str]:
         cli.main(arguments)
     captured = capsys.readouterr()
     return end.value.code, captured.out, captured.err
+
+
+def test_the_version_is_printed(capsys):
+    assert run(capsys, "--version") == (0, f"lightjax {lj.__version__}\n", "")
 
 
 SMALL = ("--size", "40x32", "--steps", "6", "-q")

@@ -41,7 +41,8 @@ def rest(
     their true gradient, whatever `visualize` uses.
 
     Examples:
-      >>> logits = lj.rest(model, "mixed4d")(value)["softmax2_pre_activation_matmul"]
+      >>> rest = lj.rest(model, "mixed4d")
+      >>> logits = jax.jit(lambda activations: rest(activations)["softmax2_pre_activation_matmul"])
 
     Args:
       model: A network, or the name or path of one for `load_model`. A function that cannot run on from given
