@@ -44,3 +44,8 @@ def on_post_page(output, page, config):
     """Load the script that lets search work from disk out of the site, not from elsewhere."""
     up = "../" * page.file.dest_uri.count("/")
     return output.replace("https://unpkg.com/iframe-worker/shim", f"{up}assets/iframe-worker.js")
+
+
+def on_page_markdown(markdown, page, config, files):
+    """Point to the pages of the site that stand elsewhere in the checkout."""
+    return markdown.replace("](../lightjax/data/bvlc_googlenet.md)", "](googlenet.md)")
