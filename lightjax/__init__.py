@@ -9,7 +9,7 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 from lightjax import analysis, images, networks, objectives, ops, optimize, pictures, transforms
-from lightjax.analysis import rest
+from lightjax.analysis import factor, groups, rest
 from lightjax.dream import dream
 from lightjax.images import image
 from lightjax.networks import capture
@@ -48,7 +48,9 @@ __all__ = [
     "direction",
     "diversity",
     "dream",
+    "factor",
     "from_torch",
+    "groups",
     "image",
     "images",
     "layer",

@@ -84,7 +84,7 @@ LONGEST = (
 QUICK = {"arithmetic", "check", "classes", "formulas", "pictures", "precision", "primitive", "text", "units"}
 QUICK |= {"batching", "capture", "cli", "contracts", "dream", "examples", "images", "inception", "names", "notebook"}
 QUICK |= {"optimize", "page", "recipe", "rest", "statistics", "strict", "transforms"}
-QUICK |= {"aten", "from_torch", "gallery", "ops", "weights"}
+QUICK |= {"aten", "from_torch", "gallery", "groups", "ops", "weights"}
 """Files of tests that compile much and compute little, and that are not about bits or speed."""
 
 

@@ -88,9 +88,22 @@ def test_like_makes_the_same_picture_again_and_options_change_what_they_name(cap
     np.testing.assert_array_equal(pixels("x_3.png"), pixels("third.png"))
 
 
-def test_like_repeats_every_image_and_transform_of_the_library(capsys, folder):
-    import lightjax as lj
+def test_a_published_set_of_transforms_is_chosen_by_its_name(capsys, folder):
+    named = ("--transform", "ghiasi", "--views", "2", "--steps", "1", "-o", "x.png")
+    assert run(capsys, "render", "mixed3a:5", *SMALL, *named)[0] == 0
+    settings = pictures.read_settings("x.png")
+    assert settings["views"] == 2
+    assert (
+        settings["transform"]
+        == lj.Recipe.of("mixed3a:5", size=32, transform=lj.transforms.GHIASI).describe()["transform"]
+    )
+    code, _, error = run(capsys, "render", "mixed3a:5", "--transform", "ghisai")
+    assert (code != 0, "did you mean 'ghiasi'" in error) == (True, True)
+    code, _, error = run(capsys, "render", "mixed3a:5", "--transform", "maco", "--no-transform")
+    assert (code != 0, "not both" in error) == (True, True)
 
+
+def test_like_repeats_every_image_and_transform_of_the_library(capsys, folder):
     kinds = lj.transforms
     colors = (kinds.ColorJitter(0.1, 0.2), kinds.Noise(0.1, until=2))
     moves = kinds.compose(kinds.Pad(3, 0.2), kinds.RandomScale([0.9, 1.2]), *colors)
@@ -130,7 +143,6 @@ def test_a_long_objective_has_a_short_file_name(capsys, folder):
 
 
 def test_like_refuses_other_weights_and_pictures_made_from_python(capsys, folder, tmp_path, monkeypatch):
-    import lightjax as lj
 
     run(capsys, "render", "mixed3a:5", *SMALL, "--model", "inception5h", "-o", "x.png")
     lj.visualize(lambda a: a["mixed3a"].std(), steps=1, size=32, progress=False).save("python.png")

@@ -59,8 +59,11 @@ NAMES = {
     "networks and files": """
         InceptionV1 model.layers get_model_layers get_model_tree print_model_tree get_activations hook_model
         ModuleHook load_model show images show_images show_image save save_images load load_images load_image load_gif
-        animate_sequence numpy_image_to_gif numpy_image_to_video array_to_jsbuffer graph ChannelReducer activation_atlas
+        animate_sequence numpy_image_to_gif numpy_image_to_video array_to_jsbuffer graph activation_atlas
         aligned_activation_atlas
+    """,
+    "reading": """
+        ChannelReducer NeuronGroups neuron_groups posneg LayerNMF Craft estimate_importance
     """,
 }
 
@@ -333,6 +336,8 @@ def check_kind(made, names):
     if isinstance(made, lj.Result):
         assert np.isfinite(made.images).all()
         assert made._repr_png_().startswith(b"\x89PNG")
+    elif isinstance(made, lj.analysis.Reading):
+        assert np.isfinite(made.picture()).all()
     elif hasattr(made, "_repr_html_"):  # several pictures in a row
         assert "<img" in made._repr_html_()
     elif isinstance(made, optax.GradientTransformation):

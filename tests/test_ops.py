@@ -2,6 +2,7 @@
 
 import functools
 import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -89,6 +90,27 @@ def test_conv_gradients_inside_a_loop():
     looped = jax.jit(lambda carry: lax.fori_loop(0, 5, lambda _, carry: ascend(ops.conv, carry), carry))
     expected = functools.reduce(lambda carry, _: ascend(plain_conv, carry), range(5), (x, kernel))
     jax.tree.map(assert_close, looped((x, kernel)), expected)
+
+
+@pytest.mark.parametrize(
+    "padding", [((1, 1), (1, 1)), ((0, 0), (0, 0)), ((2, 0), (0, 1))], ids=["same", "valid", "odd"]
+)
+def test_conv_of_many_channels_in_tiles_is_as_precise_as_xlas(padding):
+    x, kernel, weights = normal(2, 22, 25, 64), normal(3, 3, 64, 68, seed=1), normal(2, 22, 25, 68, seed=2)
+    run = jax.jit(conv_and_gradients, static_argnums=(0, 4, 5))
+    actual, text = (of(ops.conv, x, kernel, weights, 1, padding) for of in (run, lambda *a: run.lower(*a).as_text()))
+    assert re.search("16x[0-9]{3}x64x", text)  # tiles of 4 x 4 entries
+    with jax.enable_x64(True):
+        exact = jax.tree.map(
+            np.asarray, run(plain_conv, *(a.astype(np.float64) for a in (x, kernel, weights)), 1, padding)
+        )
+
+    def error(found):
+        pairs = zip(map(np.asarray, found), exact, strict=True)
+        return max(np.abs(one - other).max() / np.abs(other).max() for one, other in pairs)
+
+    usual = error(run(plain_conv, x, kernel, weights, 1, padding))
+    assert error(actual) < min(2e-6, 4 * usual)
 
 
 DEPTHWISE = {

@@ -197,7 +197,8 @@ def goal_of(objective: str | Objective | Callable, model: Model, shapes: Shapes,
         before = layers_of(goal) - shapes.keys()
         if before:
             raise ValueError(
-                f"objective reads {min(before)!r}, which is not computed from layer {layer!r}: choose an earlier layer"
+                f"objective reads {_checks.shown(min(before))}, which is not computed from layer {layer!r}: choose an "
+                "earlier layer"
             )
     objectives.check(goal, shapes)
     return goal

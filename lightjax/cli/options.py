@@ -71,6 +71,14 @@ def size_of(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2] or match[1])
 
 
+def transform_of(name: str) -> Any:
+    """The set of `lightjax.transforms` with this name, such as "ghiasi"."""
+    from lightjax import transforms
+
+    names = [name.lower() for name in transforms.__all__ if name.isupper()]
+    return getattr(transforms, _checks.one_of(name, names, "transform").upper())
+
+
 def numbers_of(text: str, option: str) -> list[int]:
     """The numbers of "64,256"."""
     if not re.fullmatch(r"[0-9]{1,20}(,[0-9]{1,20})*", text):

@@ -17,6 +17,7 @@ from lightjax.cli.options import (
     keep_compilations,
     numbers_of,
     size_of,
+    transform_of,
     whole,
 )
 
@@ -27,6 +28,7 @@ EPILOG = (
     "  lightjax render 'mixed4a:97 + mixed5a:143' --size 160x320 --seed 3\n\n"
     "  lightjax render mixed4a:97 --start photograph.jpg --steps 64\n\n"
     "  lightjax render 'mixed4b:154[0] - mixed4b:154[1]' --batch 2\n\n"
+    "  lightjax render blocks.8.mlp.act:97 --model vit.safetensors --transform ghiasi --views 8 --steps 400\n\n"
     "  lightjax render --like dots.png --seed 4 -o other_dots.png"
 )
 
@@ -52,8 +54,11 @@ def render(
     ] = None,
     relu: Relu = None,
     transform: Annotated[
-        bool | None, typer.Option("--transform/--no-transform", help="Random transform per step. [default: yes]")
+        str | None,
+        typer.Option(help="Set of random transforms: lucid, lucent, torchlight, maco, ghiasi. [default: lucid]"),
     ] = None,
+    no_transform: Annotated[bool, typer.Option("--no-transform", help="No random transform.")] = False,
+    views: Annotated[int | None, whole("Draws of the transform in each step. [default: 1]")] = None,
     like: Annotated[Path | None, typer.Option(help="Render this PNG again. Options replace its settings.")] = None,
     compilation_cache: CompilationCache = True,
     quiet: Quiet = False,
@@ -74,11 +79,14 @@ def render(
         "optimizer": lr,
         "relu": relu,
         "start": start,
+        "views": views,
         "snapshots": None if snapshots is None else numbers_of(snapshots, "--snapshots"),
     }
     settings: Any = {name: value for name, value in wanted.items() if value is not None}
-    if transform is not None:
-        settings["transform"] = lightjax.transforms.DEFAULT if transform else None
+    if transform is not None and no_transform:
+        raise ValueError("give --transform NAME or --no-transform, not both")
+    if transform is not None or no_transform:
+        settings["transform"] = None if transform is None else transform_of(transform)
     title = objective or str(written.get("objective", "picture"))
     output = output or Path(re.sub(r"[^\w.]+", "_", title).strip("_")[:80] + ".png")
     file_format(output)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from lightjax.networks import aten
+from lightjax.networks import aten, patterns
 from lightjax.networks.aten.convolutions import KERNEL
 from lightjax.networks.graph import Node, needed
 from lightjax.networks.torch_bridge import ConversionError
@@ -219,8 +219,9 @@ class _Writer:
             for name, node in zip(names, outputs, strict=True)
             if node is not None and node.name not in self.constants
         }
-        used = needed(self.nodes, layers.values())
-        nodes = tuple(node for node in self.nodes if node.name in used)
+        joined = patterns.joined(self.nodes)
+        used = needed(joined, layers.values())
+        nodes = tuple(node for node in joined if node.name in used)
         unknown = {node.op: node.module for node in reversed(nodes) if node.op not in aten.OPERATIONS}
         if unknown:
             told = ", ".join(f"{op} (in module {module!r})" for op, module in unknown.items())

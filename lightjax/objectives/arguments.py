@@ -16,7 +16,7 @@ from jax.typing import ArrayLike
 
 from lightjax import _checks
 from lightjax.objectives.base import PRIMITIVES, Objective, Primitive
-from lightjax.objectives.select import REDUCTIONS, Activations
+from lightjax.objectives.select import REDUCTIONS, TOKENS, Activations
 
 P = ParamSpec("P")
 
@@ -154,6 +154,10 @@ def _similarity(similarity, what: str) -> str:
     return _checks.one_of(similarity, ("dot", "cosine"), what)
 
 
+def _tokens(tokens, what: str) -> str:
+    return _checks.one_of(tokens, TOKENS, what)
+
+
 # Types of arguments.
 
 Some = ArrayLike | Sequence[Any]
@@ -184,4 +188,6 @@ Width = Annotated[ArrayLike, Argument("leaves", _width)]
 Reduction = Annotated[str | Callable[[Array], Array], Argument("options", _reduction)]
 """One of `REDUCTIONS`, or a function from the values of one picture to a scalar."""
 Similarity = Annotated[Literal["dot", "cosine"], Argument("options", _similarity)]
+Tokens = Annotated[Literal["class", "registers"] | None, Argument("options", _tokens)]
+"""Tokens beside the grid of a transformer's layer; None for the grid."""
 Flag = Annotated[bool, Argument("options", _checks.flag)]

@@ -12,6 +12,7 @@ from lightjax.objectives.arguments import (
     Power,
     Rows,
     Similarity,
+    Tokens,
     primitive,
 )
 from lightjax.objectives.select import Activations
@@ -27,6 +28,7 @@ def direction(
     similarity: Similarity = "dot",
     rows: Rows = None,
     columns: Columns = None,
+    tokens: Tokens = None,
 ) -> Array:
     """A direction among the channels of a layer, `mean(F.v max(0.1, cos(F, v))^power)` over positions.
 
@@ -38,6 +40,7 @@ def direction(
         power 0 is Lucid's direction_cossim and Lucent's direction.
       rows: Rows of positions to look at: a number or a list, such as range(3, 7); None for all.
       columns: Columns to look at.
+      tokens: "class" for the class token of a vision transformer, "registers" for its registers, as in `channel`.
 
     Returns:
       An objective: the mean over pictures and positions. The cosine divides by (1e-4 + |F|) and (1e-4 + |v|).
@@ -45,6 +48,7 @@ def direction(
     References:
       Lucid; Carter et al., "Activation Atlas", Distill, 2019.
     """
+    layer = select.of_tokens(activations, layer, tokens)
     x = select.window(select.read(activations, layer), layer, rows, columns)
     return select.agreement(x, select.vector_for(x, layer, vector), power, similarity)
 

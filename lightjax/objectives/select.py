@@ -18,6 +18,9 @@ from lightjax.objectives import names
 
 Activations = Mapping[str, Array]
 
+TOKENS = {"class": ".cls", "registers": ".registers"}
+"""What the layers of a transformer's class token and registers are called, behind the name of its grid of tokens."""
+
 IMAGE = "this image"
 """The name of the batch in errors about a picture index."""
 
@@ -34,6 +37,19 @@ def read(activations: Activations, layer: str) -> Array:
     if 0 in x.shape:
         raise ValueError(f"{layer} is empty, {list(x.shape)}, at this size of image: use a larger image")
     return at_least_float32(x)
+
+
+def of_tokens(activations: Activations, layer: str, tokens: str | None) -> str:
+    """The layer itself, or that of its class token or registers.
+
+    Raises:
+      ValueError: If the layer has none.
+    """
+    if tokens is None or layer + TOKENS[tokens] in activations:
+        return layer + TOKENS.get(tokens or "", "")
+    x = activations[names.known(layer, activations)]
+    other = f": choose one of its tokens with neuron({layer!r}, channel, token)" * (x.ndim == 3)
+    raise ValueError(f"{layer} has no layer {layer + TOKENS[tokens]} of its {tokens} tokens beside it{other}")
 
 
 def at_least_float32(x: Any) -> Array:

@@ -5,7 +5,7 @@ from jax import Array
 
 from lightjax import _checks
 from lightjax.objectives import select
-from lightjax.objectives.arguments import Channel, Columns, Label, Layer, Position, Reduction, Rows, primitive
+from lightjax.objectives.arguments import Channel, Columns, Label, Layer, Position, Reduction, Rows, Tokens, primitive
 from lightjax.objectives.select import Activations
 
 LOGITS = "softmax2_pre_activation_matmul"
@@ -21,6 +21,7 @@ def channel(
     rows: Rows = None,
     columns: Columns = None,
     reduce: Reduction = "mean",
+    tokens: Tokens = None,
 ) -> Array:
     """Mean activation of one channel, or of several.
 
@@ -31,6 +32,8 @@ def channel(
       columns: Columns to look at. Rows and columns together are a window.
       reduce: Function to use instead of the mean over positions and channels: one of `REDUCTIONS`, or a function from
         the chosen activations of one picture, `[h, w, channels]`, to a scalar.
+      tokens: Of a layer of a vision transformer of `lj.from_torch`: "class" for its class token, "registers" for its
+        registers, None for the tokens of the picture. "class" reads the layer whose name ends in ".cls".
 
     Returns:
       An objective: the mean over pictures, positions and the chosen channels.
@@ -38,6 +41,7 @@ def channel(
     References:
       Olah et al., "Feature Visualization", Distill, 2017.
     """
+    layer = select.of_tokens(activations, layer, tokens)
     x = select.window(select.read(activations, layer), layer, rows, columns)
     return select.reduced(select.channels(x, layer, channel), reduce)
 

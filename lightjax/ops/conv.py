@@ -1,6 +1,7 @@
 """Convolution with a fast gradient, and TensorFlow's padding."""
 
 import functools
+import math
 from collections.abc import Sequence
 
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 from jax import Array, lax
 
 from lightjax.ops.depthwise import depthwise_conv, grouped_conv
+from lightjax.ops.winograd import winograd_conv
 
 Padding = Sequence[tuple[int, int]]
 """Rows or columns `(before, after)` to add along height and width."""
@@ -79,10 +81,21 @@ def _convolve(x: Array, kernel: Array, stride: int, padding: Padding, dilation: 
     # On CPU, XLA hands out the output channels to its threads in blocks of 64. With few output channels most threads
     # would idle, so `_by_rows` makes an output channel of each row of the kernel.
     few = kernel.shape[3] < 256 and x.shape[1] * x.shape[2] >= 400
+    whole = functools.partial(_whole, stride=1, padding=padding)
+    if stride == dilation == 1 and _filtering_pays(x, kernel):
+        return lax.platform_dependent(x, kernel, cpu=functools.partial(winograd_conv, padding=padding), default=whole)
     if stride == dilation == 1 and few:
-        by_rows, whole = (functools.partial(f, stride=1, padding=padding) for f in (_by_rows, _whole))
+        by_rows = functools.partial(_by_rows, stride=1, padding=padding)
         return lax.platform_dependent(x, kernel, cpu=by_rows, default=whole)
     return _whole(x, kernel, stride, padding, dilation)
+
+
+def _filtering_pays(x: Array, kernel: Array) -> bool:
+    """Whether `winograd_conv` is faster than XLA's convolution on CPU and as precise, and does not take much memory."""
+    positions, channels = x.shape[1] * x.shape[2], kernel.shape[2:]
+    large = min(channels) >= 64 and positions >= 36 and positions * math.prod(channels) >= 2**21
+    small = positions * sum(channels) <= 2**22  # 64 MB
+    return kernel.shape[:2] == (3, 3) and large and small and x.dtype == kernel.dtype == jnp.float32
 
 
 def _whole(x: Array, kernel: Array, stride: int, padding: Padding, dilation: int = 1) -> Array:

@@ -1,5 +1,6 @@
 """Every argument of every public function gets odd values, and does well or raises an error of lightjax's own."""
 
+import functools
 import inspect
 import time
 import traceback
@@ -49,6 +50,7 @@ def of(*args, **kwargs) -> Callable[[], Call]:
 
 
 PICTURE = np.full((16, 16, 3), 0.5, np.float32)
+CHAIN: dict[str, Any] = {"model": chain, "transform": None}
 TINY: dict[str, Any] = {"model": network, "transform": None, "steps": 1}
 SHAPES = {"a": jax.ShapeDtypeStruct((1, 4, 4, 2), jnp.float32)}
 LAYER = "a"
@@ -68,6 +70,12 @@ def result() -> lj.Result:
     """A result that was not rendered."""
     settings = {"objective": "a:1", "seed": 0, "model": "network"}
     return lj.Result(PICTURE[None], {1: PICTURE[None]}, np.zeros(1, np.float32), settings)
+
+
+@functools.cache
+def found_groups() -> analysis.Groups:
+    """Two groups of the first layer."""
+    return lj.groups(np.linspace(0, 1, 768).reshape(16, 16, 3), "a", 2, model=chain)
 
 
 def tiny_module() -> Any:
@@ -170,7 +178,11 @@ CALLS: dict[str, Callable[[], Call]] = {
     "sheet": of(PICTURE[None], 1, 1),
     "to_bytes": of(PICTURE),
     # analysis
+    "factor": of(np.arange(8.0).reshape(4, 2), 1, signed=False),
+    "groups": of(PICTURE, "a", 2, model=chain, objective="b:0", of="activations", designs=2, progress=False),
     "rest": lambda: ((chain, "a"), {"size": 8}),
+    "Groups.render": lambda: ((found_groups(), 1, 8), {"seed": 0, "progress": False, "chunk": 1, **CHAIN}),
+    "Groups.top": lambda: ((found_groups(), 1), {}),
     "find": lambda: ((network, Path("."), {"a": [0]}, Path("out"), 1, 8, False), {}),
 }
 """For each function the arguments of a call that works. Those left out are left to their defaults."""
@@ -180,7 +192,7 @@ LEFT_OUT: dict[str, str] = {}
 for names, reason in {
     "Objective Recipe Result Captured ConvertedNetwork InceptionV1": "others build it: channel, Recipe.of, visualize, "
     "capture, from_torch, load_model",
-    "Reading Rest": "a result, which others return",
+    "Factors Groups Reading Rest": "a result, which others return",
     "NonFiniteError WeightsError ConversionError": "an error, which lightjax raises",
     "Basis Image Transform Move Activations Shape Padding Relu Pool": "a type, or a base class without arguments",
     "Architecture Block Layer ResponseNorm": "a record of constants of published networks",
@@ -224,6 +236,8 @@ EXTRAS: dict[str, Callable] = {
     "Objective.__getitem__": lj.Objective.__getitem__,
     "Objective.__add__": lj.Objective.__add__,
     "Objective.__rmul__": lj.Objective.__rmul__,
+    "Groups.render": analysis.Groups.render,
+    "Groups.top": analysis.Groups.top,
     "find": examples.find,
 }
 

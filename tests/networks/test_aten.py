@@ -54,6 +54,8 @@ NORMS = {
     "layer_norm over the last axis": norm_layer(nn.LayerNorm(10)),
     "layer_norm over three axes": norm_layer(nn.LayerNorm((4, 9, 10))),
     "local_response_norm": nn.LocalResponseNorm(3, alpha=0.1, k=2.0),
+    "local_response_norm of an even size": nn.LocalResponseNorm(2, alpha=0.1, k=2.0),
+    "local_response_norm by another power": nn.LocalResponseNorm(3, alpha=0.1, beta=0.6),
     "prelu": nn.PReLU(4),
     "rms_norm": norm_layer(nn.RMSNorm(10, eps=1e-5)),
 }

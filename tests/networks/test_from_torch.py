@@ -151,6 +151,8 @@ def test_tokens_are_a_grid_with_the_class_token_beside_it():
         tokens = torch_network.torch_export.recorded(net, torch.tensor(images).permute(0, 3, 1, 2))[layer].numpy()
     np.testing.assert_allclose(found[layer].reshape(2, 16, 16), tokens[:, 1:], atol=1e-5)
     np.testing.assert_allclose(found[f"{layer}.cls"], tokens[:, 0], atol=1e-5)
+    of_class = lj.objectives.parse(f"channel({layer!r}, 5, tokens='class')", found)
+    np.testing.assert_allclose(of_class(found), tokens[:, 0, 5].mean(), atol=1e-5)
     assert found[layer].shape == (2, 4, 4, 16)
     assert ("encoder.dropout", 16, 8, 8) in converted.layers  # before the first attention
     assert (layer, 16, 8, None) in converted.layers

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lightjax.objectives import channel, direction_neuron, layer, neuron, parse
+from lightjax.objectives import channel, direction, direction_neuron, layer, neuron, parse
 from tests.objectives.cases import ACTIVATIONS, NUMPY, SHAPES, mean_over, traced_values, values
 
 INDICES = [3, [4, 0, 1], (4, 0), range(2, 5), np.array([2, 5]), np.int64(5), jnp.array([1, 2, 2]), jnp.array(4)]
@@ -136,6 +136,15 @@ def test_a_traced_index_out_of_range_gives_nan_and_no_neighbor(value, size):
     assert np.isfinite(value(size - 1))
     for beyond in (size, 1000, -1, -1000):
         assert np.isnan(value(beyond))
+
+
+def test_tokens_choose_the_layer_beside_the_grid_in_every_form_of_an_objective():
+    one = direction("conv", np.arange(6), tokens="class") - channel("conv", [2, 4], tokens="registers")[1]
+    text = "direction('conv', [0, 1, 2, 3, 4, 5], tokens='class') - channel('conv', [2, 4], tokens='registers')[1]"
+    assert str(one) == text
+    activations = ACTIVATIONS | {"conv.cls": ACTIVATIONS["dense"], "conv.registers": ACTIVATIONS["even.0.conv"][:, 0]}
+    expected = (NUMPY["dense"] @ np.arange(6)).mean() - NUMPY["even.0.conv"][1, 0][:, [2, 4]].mean()
+    np.testing.assert_allclose(parse(text)(activations), expected, rtol=1e-5)
 
 
 BATCHES = [

@@ -171,6 +171,12 @@ def avg_pool(
     return input.holding(x * np.asarray(scale, x.dtype))
 
 
+@operation("local_response_norm")
+def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
+    """Divide by a power of the mean square over an odd number of neighboring channels."""
+    return pictures(ops.local_response_norm(images_of(input), _limited(size) // 2, k, alpha / size, beta))
+
+
 def _sum_of_windows(x: Array, axis: int, kernel: int, stride: int, padding: tuple[int, int], number: int) -> Array:
     """Sums over windows along one axis."""
     if kernel == stride == 1:
