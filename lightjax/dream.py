@@ -49,7 +49,7 @@ def dream(
     itself plus the changes made so far, so large things come first and get their details later, and the photograph
     stays sharp. Each size is compiled once, whatever the picture.
 
-    Example:
+    Examples:
       >>> lj.dream("photograph.jpg", "mixed4c", size=(480, 640)).save("dream.png")
 
     Args:

@@ -37,7 +37,7 @@ class Row:
 def show(pictures: Result | Iterable[np.ndarray | Result], captions: Iterable[object] | None = None) -> Row:
     """Show pictures in a row, in a notebook.
 
-    Example:
+    Examples:
       >>> lj.show([first, second], ["mixed4a:97", "mixed4b:3"])
 
     Args:

@@ -197,7 +197,7 @@ class Recipe:
     ) -> "Recipe":
         """The recipe of a picture that lightjax made, with changes.
 
-        Example:
+        Examples:
           >>> lj.render(lj.Recipe.read("mixed4a_97.png", seed=3))
 
         Args:

@@ -103,7 +103,7 @@ def render(
 ) -> Result:
     """Render the picture of a recipe. `visualize` builds a recipe and calls this function.
 
-    Example:
+    Examples:
       >>> lj.render(lj.Recipe.read("mixed4a_97.png", seed=3))
 
     Args:
@@ -183,7 +183,7 @@ def visualize_many(
     A job whose objective or gradient stops being finite keeps its last good pictures and says so in `Result.failed`;
     the other jobs go on. Ctrl-C ends the stream with the jobs under way, marked as interrupted.
 
-    Example:
+    Examples:
       >>> for channel, result in lj.visualize_many(lj.channel("mixed4a", range(512)), steps=128, size=128):
       ...     result.save(f"mixed4a_{channel}.png")
 

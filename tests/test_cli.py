@@ -45,6 +45,10 @@ def run(capsys, *arguments: str) -> tuple[int, str, str]:
     return end.value.code, captured.out, captured.err
 
 
+def test_the_version_is_printed(capsys):
+    assert run(capsys, "--version") == (0, f"lightjax {lj.__version__}\n", "")
+
+
 SMALL = ("--size", "40x32", "--steps", "6", "-q")
 
 

@@ -47,7 +47,7 @@ def attribute(
 
     Use a logit or a difference of logits as objective, not a probability: that of a sure class hardly has a gradient.
 
-    Example:
+    Examples:
       >>> both = "class_logit('golden retriever') - class_logit('tiger cat')"
       >>> attribution = lj.attribute(both, "dog_cat.jpg", layer="mixed4d")
       >>> attribution.strongest(3), attribution.agreement()

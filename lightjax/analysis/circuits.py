@@ -37,7 +37,7 @@ def expanded_weights(
     those of the network where the path is linear already. Otherwise they are its expected gradient, up to a factor for
     each unit, if all units between are active equally often and independently; `ExpandedWeights.faithfulness` tells.
 
-    Example:
+    Examples:
       >>> weights = lj.expanded_weights("mixed3a", "mixed3b")
       >>> weights.reads(179)
 

@@ -90,7 +90,7 @@ def fit_dictionary(
     the others leave. Rows of the decoder keep length 1, and the encoder starts as the decoder's transpose. The same
     arguments give the same bytes on the same machine.
 
-    Example:
+    Examples:
       >>> x = jax.jit(lambda images: model(images)["mixed4c"])(photographs)
       >>> fit = lj.fit_dictionary(x, "mixed4c", 2048, k=32)
       >>> fit.dictionary.save("mixed4c.safetensors")

@@ -52,7 +52,7 @@ def examples(
     class, a neuron, a window, a function), where the layer has no rows and columns, and where the network has no table
     `layers` with receptive fields.
 
-    Example:
+    Examples:
       >>> found = lj.examples(["mixed4d:220", "class_logit('dalmatian')"], "photographs", quantiles=5)
       >>> found.save("sheet.png")
       >>> found.classes("mixed4d:220", best=100)[:3]

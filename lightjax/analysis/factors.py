@@ -91,7 +91,7 @@ def factor(activations: ArrayLike, number: int, *, signed: bool = False) -> Fact
     optimum is a local one: which directions are found depends on the start, in some layers. Sweeps end when the error
     hardly changes any more, after 500 at the latest.
 
-    Example:
+    Examples:
       >>> lj.factor(model(images)["mixed4d"], 6).directions
 
     Args:

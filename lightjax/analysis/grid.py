@@ -157,7 +157,7 @@ def activation_grid(
     whose center has this direction, all in one program. They have one seed, so equal vectors give equal pictures, and
     similar ones pictures that fit together.
 
-    Example:
+    Examples:
       >>> lj.activation_grid("dog_cat.jpg", "mixed4d").save_page("grid.html")
 
     Args:

@@ -49,7 +49,7 @@ def groups(
     group when the weights of all groups are multiplied by random numbers between 0 and 1, and the network goes on from
     the sum of the groups, without the residual.
 
-    Example:
+    Examples:
       >>> groups = lj.groups("dog_cat.jpg", "mixed4d", objective="class_logit('golden retriever')")
       >>> groups.render().save("groups.png")
 

@@ -39,7 +39,7 @@ def relate(
     over positions, and the shares are summed over the positions of the first layer. By positions it is the length of
     the activations at a position, `|F2|`, and the shares are summed over the channels of the first layer.
 
-    Example:
+    Examples:
       >>> relation = lj.relate("dog_cat.jpg", "mixed4c", "mixed4d")
       >>> relation.values[220].argsort()[-5:]  # the channels of mixed4c that excite channel 220 of mixed4d most
 

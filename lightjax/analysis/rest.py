@@ -40,8 +40,9 @@ def rest(
     It is the network itself, run from given activations. Its gradients are those of the network: the rectifiers have
     their true gradient, whatever `visualize` uses.
 
-    Example:
-      >>> logits = lj.rest(model, "mixed4d")(value)["softmax2_pre_activation_matmul"]
+    Examples:
+      >>> rest = lj.rest(model, "mixed4d")
+      >>> logits = jax.jit(lambda activations: rest(activations)["softmax2_pre_activation_matmul"])
 
     Args:
       model: A network, or the name or path of one for `load_model`. A function that cannot run on from given

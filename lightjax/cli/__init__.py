@@ -3,12 +3,13 @@
 Typer reads the arguments. Errors are one line on standard error and exit code 2.
 """
 
+import importlib.metadata
 import io
 import os
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -17,11 +18,27 @@ from lightjax.cli import explain, gallery, networks, render, statistics
 
 app = typer.Typer(
     name="lightjax",
-    help="Feature visualization: pictures of what a neural network has learned.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"lightjax {importlib.metadata.version('lightjax')}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _lightjax(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Feature visualization: pictures of what a neural network has learned."""
+
+
 app.command(epilog=render.EPILOG)(render.render)
 app.command(epilog=gallery.EPILOG)(gallery.gallery)
 app.command(epilog=explain.EPILOG)(explain.explain)

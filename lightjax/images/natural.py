@@ -139,9 +139,9 @@ def image(
 ) -> NaturalImage:
     """A parameterization of pictures. Every basis goes with every color space, every squash, and opacity.
 
-    Example:
-      >>> image((160, 224), basis=Laplacian(levels=5), batch=2, color="caltech101")
-      >>> image(28, channels=1)  # for a network of one channel
+    Examples:
+      >>> lj.image((160, 224), basis=lj.images.Laplacian(levels=5), batch=2, color="caltech101")
+      >>> lj.image(28, channels=1)  # for a network of one channel
 
     Args:
       size: Pixels, one number for a square or (height, width); a signal is a picture of one row, (1, width).

@@ -43,7 +43,7 @@ def capture(
 
     The model lets its caller choose the rectifier, and run on from given activations; see `Captured.__call__`.
 
-    Example:
+    Examples:
       >>> lj.visualize("layer2.0.conv1:7", model=lj.capture(my_network))
 
     Args:

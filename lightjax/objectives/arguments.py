@@ -49,7 +49,7 @@ def primitive(formula: Callable[Concatenate[Activations, P], Array]) -> Callable
       A function of the same arguments except `activations`, which checks them and returns an `Objective`. `parse`
       finds it by its name.
 
-    Example:
+    Examples:
       >>> @primitive
       ... def spread(activations, layer: Layer, channel: Channel) -> Array:
       ...     return select.channels(select.read(activations, layer), layer, channel).std()

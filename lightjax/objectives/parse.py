@@ -23,7 +23,7 @@ def objective(fn: Callable[..., Array], *leaves: Any) -> Objective:
       fn: `fn(activations, *leaves) -> scalar`. Define it once: a function that is made anew is compiled anew.
       *leaves: Arrays, numbers or objectives that are passed to it; other values do not compile again.
 
-    Example:
+    Examples:
       >>> def contrast(activations, channel):
       ...     return activations["mixed4a"][..., channel].std()
       >>> contrasts = [objective(contrast, channel) for channel in range(20)]  # one compilation
@@ -46,7 +46,7 @@ def parse(text: str, layers: Iterable[str] = ()) -> Objective:
     `parse(str(objective))` returns the same objective, unless it holds a function or more than 16 floats in one array.
     Strings may come from strangers: they have at most 1,000 terms, 100,000 characters and 50 levels of brackets.
 
-    Example:
+    Examples:
       >>> parse("mixed4a:97 - 0.5 * mixed4b:3")
       channel('mixed4a', 97) - 0.5 * channel('mixed4b', 3)
       >>> parse("mixed4b:154[0] - mixed4b:154[1]")
