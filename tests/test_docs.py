@@ -8,50 +8,53 @@ import pkgutil
 import re
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import lightjax as lj
-from lightjax import pictures
+from tests.test_readme import READING
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(path for path in (ROOT / "docs").glob("*.md") if "```python" in path.read_text())
 NEEDS = {"networks.md": "torchvision", "transformers.md": "timm", "house.md": "", "names.md": "tested by test_names"}
 """Pages whose examples need networks that are not here."""
 
-CUT = """
-    import lightjax
+SPOKEN_OF = """
+import jax
+import jax.numpy as jnp
+import numpy as np
+import lightjax as lj
+from tests.stand_in import quicken, stand_in, write_files
 
-    def cut(full):
-        quick = {"steps": 0, "progress": False} | ({"callback": None} if full is lightjax.visualize else {})
-        return lambda objective, **settings: full(objective, **settings | quick)
-
-    lightjax.visualize, lightjax.visualize_many = cut(lightjax.visualize), cut(lightjax.visualize_many)
-    render = lightjax.render
-    lightjax.render = lambda recipe: render(lightjax.Recipe.read(recipe.describe(), steps=0), progress=False)
+quicken()
+write_files()
+draw = np.random.default_rng(0)
+model = stand_in()
+images = photographs = draw.uniform(size=(2, 224, 224, 3)).astype(np.float32)
+vector = draw.normal(size=528).astype(np.float32)
+activations = draw.uniform(size=(64, 512)).astype(np.float32)
+contrast = lambda activations: activations["mixed4a"][..., 97].std()
+my_network = lambda images: {"layer2.0.conv1": images.repeat(16, -1)}
+lj.visualize("mixed4a:97", size=64).save("mixed4a_97.png")
+first = second = lj.visualize("mixed4a:97", size=64)
 """
-"""Renders without steps: all arguments are checked, and little is compiled."""
+"""What the examples speak of."""
 
 
-def run(blocks: list[str], folder: Path) -> None:
-    """Run blocks of Python one after the other, in one process."""
-    pictures.save(folder / "photograph.jpg", np.full((64, 64, 3), 0.5))
-    code = "\n".join([textwrap.dedent(CUT), "import lightjax as lj", *blocks])
-    environment = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.slow
 def test_the_examples_of_the_pages_run(tmp_path):
     pages = [path for path in PAGES if path.name not in NEEDS]
-    assert len(pages) >= 6
-    run(
-        [block for path in pages for block in re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)], tmp_path
-    )
+    assert len(pages) >= 12
+    blocks = [SPOKEN_OF, *re.findall(r"```python\n(.*?)```", READING, re.DOTALL)]
+    for path in pages:
+        blocks += [
+            f"print({path.name!r}, flush=True)",
+            *re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL),
+        ]
+    environment = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-W", "ignore", "-c", "\n".join(blocks)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def examples() -> dict[str, list[doctest.Example]]:
@@ -84,28 +87,21 @@ class Shown(doctest.OutputChecker):
         return not want or super().check_output(want, got, optionflags)
 
 
-def network(images):
-    """A network of two layers of GoogLeNet's names, one after the other."""
-    first = images.repeat(64, -1)
-    return {"layer2.0.conv1": first, "mixed4a": first, "mixed4d": first.mean((1, 2))}
-
-
-def test_the_examples_of_docstrings_run(tmp_path, monkeypatch, googlenet):
+@pytest.mark.filterwarnings("ignore")
+def test_the_examples_of_docstrings_run(tmp_path):
     found = examples()
-    assert len(found) >= 8
-    monkeypatch.chdir(tmp_path)
-    result = lj.visualize("mixed4a:97", size=64, steps=0, progress=False)
-    result.save("mixed4a_97.png")
-    pictures.save("photograph.jpg", np.full((64, 64, 3), 0.5))
-    quick = {"steps": 0, "progress": False, "size": 64}
-    for name, full in {"visualize": lj.visualize, "visualize_many": lj.visualize_many}.items():
-        monkeypatch.setattr(lj, name, lambda objective, full=full, **given: full(objective, **given | quick))
-    render, dream = lj.render, lj.dream
-    monkeypatch.setattr(lj, "render", lambda recipe: render(lj.Recipe.read(recipe.describe(), steps=0), progress=False))
-    monkeypatch.setattr(lj, "dream", lambda *given, size: dream(*given, size=48, steps=0, octaves=1, progress=False))
-    known = {"lj": lj, "my_network": network, "model": googlenet, "first": result, "second": result}
+    assert len(found) >= 15
+    code = [SPOKEN_OF, "from tests.test_docs import run_examples", "run_examples(globals())"]
+    environment = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-W", "ignore", "-c", "\n".join(code)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def run_examples(known: dict) -> None:
+    """Run the examples of all docstrings, each among the names of its module."""
     failed: list[str] = []
-    for name, those in found.items():
+    for name, those in examples().items():
         module = next(sys.modules[part] for part in parents(name) if part in sys.modules)
         test = doctest.DocTest(those, vars(module) | known, name, None, None, None)
         doctest.DocTestRunner(Shown(), verbose=False).run(test, out=failed.append)

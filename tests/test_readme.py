@@ -14,7 +14,8 @@ from lightjax import pictures
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
-PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+READING = re.search(r"^## Reading a network\n(.*?)^## ", README, re.DOTALL | re.MULTILINE)[1]  # run by test_docs.py
+PYTHON = re.findall(r"```python\n(.*?)```", README.replace(READING, ""), re.DOTALL)
 COMMANDS = re.findall(r"^\$ (lightjax .+)$", README, re.MULTILINE)
 
 
@@ -34,27 +35,24 @@ def offline(tmp_path, compilations, monkeypatch) -> Path:
 
 @pytest.mark.slow
 def test_the_examples_in_python_run_one_after_the_other(offline):
-    """In one process, with at most one step and 64 pixels each; the sheet has no steps, as each compiles anew."""
+    """In one process, with at most one step and 64 pixels each."""
     cut = """
         import lightjax
         def cut(full):
             def less(objective, steps=2048, **rest):
                 size = {} if "image" in rest or "model" in rest else {"size": 64}
-                return full(objective, steps=min(steps, most), progress=False, **rest | size)
+                return full(objective, steps=min(steps, 1), progress=False, **rest | size)
             return less
         lightjax.visualize, lightjax.visualize_many = cut(lightjax.visualize), cut(lightjax.visualize_many)
         dream = lightjax.dream
         lightjax.dream = lambda file, layer, size: dream(file, layer, size=64, octaves=1, steps=1, progress=False)
     """
-    most = ["most = 0" if "pictures.sheet(" in block else "most = 1" for block in PYTHON]
-    blocks = [part for pair in zip(most, PYTHON, strict=True) for part in pair]
-    code = "\n".join([textwrap.dedent(cut), *blocks])
+    code = "\n".join([textwrap.dedent(cut), *PYTHON])
     pictures.save("photograph.jpg", np.full((64, 64, 3), 0.5))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert (offline / "mixed4a_97.png").exists()
     assert (offline / "pair.png").exists()
-    assert (offline / "layers.png").exists()
     assert (offline / "dream.png").exists()
     assert len(list(offline.glob("mixed4a_?.png"))) == 4
 

@@ -61,6 +61,18 @@ def test_the_rest_of_a_function_equals_the_whole_and_its_pools_get_the_wanted_gr
     assert not np.allclose(gradients["relaxed"], gradients["mean"])
 
 
+def test_a_traced_model_keeps_what_it_says_of_itself():
+    def gray(images):
+        a = images.repeat(2, -1)
+        return {"a": a, "output": a.mean((1, 2))}
+
+    gray.channels, gray.class_names, gray.logits = 1, ("off", "on"), "output"
+    picture = np.full((8, 8, 1), 0.25, np.float32)
+    attribution = lj.attribute("class_logit('on')", picture, layer="a", model=gray)
+    np.testing.assert_allclose(attribution.channels, [0, 0.25])
+    assert lj.rest(gray, "a", size=8).picture == (8, 8, 1)
+
+
 def test_the_rest_of_googlenet_is_the_network_bit_for_bit(googlenet, dog_cat):
     images = images_of(dog_cat, googlenet)[:, 80:176, 60:156]
     whole = jax.jit(lambda network, images: network(images))(googlenet, images)

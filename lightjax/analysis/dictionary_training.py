@@ -92,7 +92,7 @@ def fit_dictionary(
 
     Examples:
       >>> x = jax.jit(lambda images: model(images)["mixed4c"])(photographs)
-      >>> fit = lj.fit_dictionary(x, "mixed4c", 2048, k=32)
+      >>> fit = lj.fit_dictionary(x, "mixed4c", 2048, k=32, steps=1000)
       >>> fit.dictionary.save("mixed4c.safetensors")
 
     Args:

@@ -62,8 +62,8 @@ def rest(
     layer = _checks.text(layer, "layer")
     pool = _checks.one_of(pool, ops.POOLS, "pool rule")
     if not accepts(model, "given"):
-        model = _captured(model)
-    if pool != "max" and not accepts(model, "pool"):
+        model = running_on(model)
+    if pool != "max" and not isinstance(model, _Traced) and not accepts(model, "pool"):
         raise ValueError(
             f"pool must be 'max' for a model without a keyword pool, got {pool!r}; lj.capture gives it one"
         )
@@ -132,6 +132,23 @@ class _Named:
         return call(self.model, images)
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Traced:
+    """A model that gets the keywords of a captured one, and keeps what it says of itself, such as its classes."""
+
+    model: Any
+    captured: networks.Captured
+
+    def __call__(self, images: Array, **keywords: Any) -> dict[str, Array]:
+        return self.captured(images, **keywords)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("model", "captured") or name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.model, name)
+
+
 def opened(model: Model | str | os.PathLike | None) -> Model:
     """A network, which is loaded if it is given by name or path; None for the default one."""
     if model is None or isinstance(model, str | os.PathLike):
@@ -141,11 +158,9 @@ def opened(model: Model | str | os.PathLike | None) -> Model:
 
 def running_on(model: Model) -> Model:
     """A network with the keywords `relu`, `pool` and `given`; one without them is traced, as by `lj.capture`."""
-    return model if all(accepts(model, keyword) for keyword in ("relu", "pool", "given")) else _captured(model)
-
-
-def _captured(model: Model) -> networks.Captured:
-    return networks.capture(_Named(model), size=own_size(model))
+    if isinstance(model, _Traced) or all(accepts(model, keyword) for keyword in ("relu", "pool", "given")):
+        return model
+    return _Traced(model, networks.capture(_Named(model), size=own_size(model)))
 
 
 def shapes_of(model: Model, images: tuple[int, ...]) -> Shapes:
