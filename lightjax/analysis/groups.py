@@ -125,7 +125,7 @@ def groups(
         number=number,
         of=of,
         signed=signed,
-        objective=objective if goal is None or isinstance(objective, str) else str(goal),
+        objective=str(objective) if isinstance(objective, str | Objective) else goal and str(goal),
         designs=designs,
     )
     kept = shown(weights)
