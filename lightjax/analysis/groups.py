@@ -149,9 +149,9 @@ def _pictures(picture: Picture | Sequence[str | os.PathLike], model: Model) -> t
         names = [path.relative_to(folder).as_posix() for path in paths]
     else:
         images = images_of(picture, model)  # type: ignore[arg-type]
-        return [os.path.basename(picture)] if isinstance(picture, str | os.PathLike) else list(
-            map(str, range(len(images)))
-        ), images
+        if isinstance(picture, str | os.PathLike):
+            return [os.path.basename(picture)], images
+        return ["the picture"] if len(images) == 1 else [str(number) for number in range(len(images))], images
     size, gray = own_size(model) or SIZE, own_channels(model) == 1
     found: dict[str, np.ndarray] = {}
     unreadable: list[str] = []
