@@ -9,7 +9,18 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 from lightjax import analysis, images, networks, objectives, ops, optimize, pictures, transforms
-from lightjax.analysis import attribute, class_attribution, examples, factor, grad_cam, groups, relate, rest, saliency
+from lightjax.analysis import (
+    activation_grid,
+    attribute,
+    class_attribution,
+    examples,
+    factor,
+    grad_cam,
+    groups,
+    relate,
+    rest,
+    saliency,
+)
 from lightjax.dream import dream
 from lightjax.images import image
 from lightjax.networks import capture
@@ -40,6 +51,7 @@ __all__ = [
     "Recipe",
     "Result",
     "WeightsError",
+    "activation_grid",
     "analysis",
     "attribute",
     "capture",

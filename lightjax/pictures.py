@@ -109,7 +109,7 @@ def find_pictures(folder: str | os.PathLike) -> list[Path]:
     files = (file for file in folder.rglob("*") if file.suffix.lower() in FORMATS and file.is_file())
     found = sorted(file for file in files if not any(p.startswith(".") for p in file.relative_to(folder).parts))
     if not found:
-        raise ValueError(f"there are no pictures ({', '.join(FORMATS)}) in {folder}")
+        raise ValueError(f"there are no pictures ({', '.join(FORMATS)}) in {_checks.in_a_line(folder)}")
     return found
 
 

@@ -65,7 +65,7 @@ NAMES = {
         InceptionV1 model.layers get_model_layers get_model_tree print_model_tree get_activations hook_model
         ModuleHook load_model show images show_images show_image save save_images load load_images load_image load_gif
         animate_sequence numpy_image_to_gif numpy_image_to_video array_to_jsbuffer graph activation_atlas
-        aligned_activation_atlas
+        aligned_activation_atlas ActivationGrid
     """,
     "reading": """
         ChannelReducer NeuronGroups neuron_groups posneg LayerNMF Craft estimate_importance
@@ -366,7 +366,7 @@ def check_kind(made, names):
     elif isinstance(made, np.ndarray | jax.Array):
         assert np.isfinite(made).all()
     else:  # a text, an answer, or nothing: what `save` returns
-        assert isinstance(made, str | bytes | bool | tuple) or made is None
+        assert isinstance(made, str | bytes | bool | tuple | Path) or made is None
 
 
 @pytest.mark.filterwarnings("ignore:the picture of")  # that no step changes, with few steps of a tiny network

@@ -5,9 +5,6 @@ whole or not at all; the pictures stay beside it. Jinja2 escapes whatever comes 
 security policy lets no script run but the page's own.
 """
 
-import base64
-import hashlib
-import importlib.resources
 import json
 import math
 import shlex
@@ -16,10 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import jinja2
-import markupsafe
-
 from lightjax import _checks, _files, networks
+from lightjax.analysis import page as pages
 from lightjax.gallery.manifest import KINDS, Batch, batches_of, files_of
 from lightjax.pictures import read_settings
 
@@ -62,23 +57,19 @@ def write(folder: Path, *, title: str, settings: Mapping[str, Any], entries: Seq
         for picture in entry["pictures"]:
             _checks.one_of(picture["kind"], KINDS, f"kind of a picture of {name}:")
         channels[entry["channel"]] = entry
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("lightjax.gallery", "assets"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    script = _asset("page.js")
-    text = environment.get_template("page.html").render(
-        title=title,
-        settings=[(name, _plain(value)) for name, value in settings.items()],
-        steps=_plain(settings.get("steps", "")),
-        layers=[_layer(name, [channels[i] for i in sorted(channels)]) for name, channels in layers.items()],
-        style=_asset("page.css"),
-        script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    script = pages.asset("page.js", "lightjax.gallery")
+    text = (
+        pages.environment("lightjax.gallery")
+        .get_template("page.html")
+        .render(
+            title=title,
+            settings=[(name, _plain(value)) for name, value in settings.items()],
+            steps=_plain(settings.get("steps", "")),
+            layers=[_layer(name, [channels[i] for i in sorted(channels)]) for name, channels in layers.items()],
+            style=pages.asset("page.css", "lightjax.gallery"),
+            script=script,
+            script_hash=pages.fingerprint(script),
+        )
     )
     path = Path(folder) / "index.html"
     _files.write_atomically(path, text.encode())
@@ -205,8 +196,3 @@ def _plain(value: Any) -> str:
             return ", ".join(_plain(v) for v in value) or "none"
         case _:
             return json.dumps(value) if isinstance(value, dict) else str(value)
-
-
-def _asset(name: str) -> markupsafe.Markup:
-    """One of our own files, to be put into the page as it stands."""
-    return markupsafe.Markup(importlib.resources.files("lightjax.gallery").joinpath("assets", name).read_text("utf-8"))

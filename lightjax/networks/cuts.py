@@ -15,6 +15,10 @@ Given = Mapping[str, ArrayLike]
 """Activations to run on from, by name."""
 
 
+class DeadEnd(ValueError):
+    """Nothing is computed from a given activation."""
+
+
 def check_given(given: Given, shapes: Mapping[str, Any]) -> dict[str, Array]:
     """Given activations as arrays of the types that the network computes with.
 
@@ -75,12 +79,12 @@ def check_leads_on(names: Mapping[str, T], steps: Sequence[tuple[Iterable[T], It
       given: Activations by name.
 
     Raises:
-      ValueError: If no other activation follows from one of them.
+      DeadEnd: If no other activation follows from one of them.
     """
     values = set(names.values())
     for name in given:
         if not (after(steps, {names[name]}) & values) - {names[name]}:
-            raise ValueError(
+            raise DeadEnd(
                 f"given {name!r} leads nowhere: it is the end of the network, or a copy beside what the network "
                 "computes with; give a layer that others are computed from"
             )

@@ -91,6 +91,13 @@ def found() -> analysis.Examples:
     return analysis.Examples(settings, ["a:0"], ["picture.png"], peaks, peaks.astype(int), [[2, 2, 4]], 1, 1, 0)
 
 
+def grid() -> analysis.Grid:
+    """A grid that was not rendered."""
+    cells, vectors = np.stack([[PICTURE] * 2] * 2), np.ones((2, 2, 2), np.float32)
+    settings = {"layer": "a", "model": "network"}
+    return analysis.Grid(settings, PICTURE, cells, vectors, np.zeros((2, 2, 0), np.float32), [], True)
+
+
 def tiny_module() -> Any:
     """A PyTorch network of one layer."""
     import torch
@@ -100,6 +107,7 @@ def tiny_module() -> Any:
 
 CALLS: dict[str, Callable[[], Call]] = {
     # lightjax
+    "activation_grid": of(PICTURE, "a", model=network, size=8, steps=1, progress=False),
     "capture": of(network, None, call=lambda net, x: net(x), mean=0.5, std=0.5, size=8),
     "dream": of(PICTURE, "a", octaves=1, steps=1, jitter=1, size=12, model=network, progress=False),
     "from_torch": lambda: ((tiny_module(),), {"size": 8, "mean": (0, 0, 0), "std": (1, 1, 1), "check": False}),
@@ -144,6 +152,7 @@ CALLS: dict[str, Callable[[], Call]] = {
     "style": of(LAYER, np.zeros((4, 4, 2))),
     "tensor_direction": of(LAYER, np.ones((4, 4, 2)), rows=None, columns=None),
     "total_variation": of(),
+    "Grid.save_page": lambda: ((grid(), "page.html"), {"sprites": {0: PICTURE}}),
     "Objective.__getitem__": lambda: ((lj.channel("a", 1), 0), {}),
     "Objective.__add__": lambda: ((lj.channel("a", 1), 1), {}),
     "Objective.__rmul__": lambda: ((lj.channel("a", 1), 2), {}),
@@ -221,8 +230,8 @@ LEFT_OUT: dict[str, str] = {}
 for names, reason in {
     "Objective Recipe Result Captured ConvertedNetwork InceptionV1": "others build it: channel, Recipe.of, visualize, "
     "capture, from_torch, load_model",
-    "Agreement Attribution ClassShare Example Examples Factors Groups Heatmap Reading Relation Rest": "a result, which "
-    "others return",
+    "Agreement Attribution ClassShare Example Examples Factors Grid Groups Heatmap Reading Relation Rest": "a result, "
+    "which others return",
     "NonFiniteError WeightsError ConversionError": "an error, which lightjax raises",
     "Basis Image Transform Move Activations Shape Padding Relu Pool": "a type, or a base class without arguments",
     "Architecture Block Layer ResponseNorm": "a record of constants of published networks",
@@ -254,6 +263,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "output": ("except those in",),
     "source": ("picture", "statistics", "settings"),
     "start": ("picture",),
+    "sprites": ("there are no pictures",),
     "image": ("picture",),
     "images": ("picture",),
     "pictures": ("start",),
@@ -273,6 +283,7 @@ EXTRAS: dict[str, Callable] = {
     "find": crops.find,
     **{f"Examples.{name}": getattr(analysis.Examples, name) for name in ("best", "least", "spread", "frequency")},
     **{f"Examples.{name}": getattr(analysis.Examples, name) for name in ("classes", "patches", "write")},
+    "Grid.save_page": analysis.Grid.save_page,
 }
 
 
