@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 from lightjax import analysis, images, networks, objectives, ops, optimize, pictures, transforms
 from lightjax.analysis import (
     activation_grid,
+    aligned,
+    atlas,
     attribute,
     class_attribution,
+    compare,
     examples,
     factor,
     grad_cam,
@@ -20,6 +23,7 @@ from lightjax.analysis import (
     relate,
     rest,
     saliency,
+    sample,
 )
 from lightjax.dream import dream
 from lightjax.images import image
@@ -52,12 +56,15 @@ __all__ = [
     "Result",
     "WeightsError",
     "activation_grid",
+    "aligned",
     "analysis",
+    "atlas",
     "attribute",
     "capture",
     "channel",
     "class_attribution",
     "class_logit",
+    "compare",
     "deepdream",
     "direction",
     "diversity",
@@ -84,6 +91,7 @@ __all__ = [
     "render",
     "rest",
     "saliency",
+    "sample",
     "show",
     "transforms",
     "visualize",

@@ -1,5 +1,8 @@
 """Reading networks: what follows from a layer, what it sees in a photograph, and photographs that excite channels."""
 
+from lightjax.analysis.atlas import atlas
+from lightjax.analysis.atlas_result import Atlas, Home, Photograph
+from lightjax.analysis.atlases import aligned, compare
 from lightjax.analysis.attribution import Agreement, Attribution, attribute
 from lightjax.analysis.examples import examples
 from lightjax.analysis.factors import Factors, factor
@@ -11,9 +14,11 @@ from lightjax.analysis.reading import Reading
 from lightjax.analysis.relations import Relation, class_attribution, relate
 from lightjax.analysis.rest import Rest, rest
 from lightjax.analysis.saliency import Heatmap, grad_cam, saliency
+from lightjax.analysis.sample import Sample, sample
 
 __all__ = [
     "Agreement",
+    "Atlas",
     "Attribution",
     "ClassShare",
     "Example",
@@ -22,12 +27,18 @@ __all__ = [
     "Grid",
     "Groups",
     "Heatmap",
+    "Home",
+    "Photograph",
     "Reading",
     "Relation",
     "Rest",
+    "Sample",
     "activation_grid",
+    "aligned",
+    "atlas",
     "attribute",
     "class_attribution",
+    "compare",
     "examples",
     "factor",
     "grad_cam",
@@ -35,4 +46,5 @@ __all__ = [
     "relate",
     "rest",
     "saliency",
+    "sample",
 ]

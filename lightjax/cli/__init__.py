@@ -1,4 +1,4 @@
-"""The command line: `lightjax render`, `gallery`, `layers`, `convert` and `statistics`.
+"""The command line: `lightjax render`, `gallery`, `atlas`, `layers`, `convert` and `statistics`.
 
 Typer reads the arguments. Errors are one line on standard error and exit code 2.
 """
@@ -13,7 +13,7 @@ from typing import NoReturn
 import typer
 
 from lightjax._files import Forgiving
-from lightjax.cli import gallery, networks, render, statistics
+from lightjax.cli import atlas, gallery, networks, render, statistics
 
 app = typer.Typer(
     name="lightjax",
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 app.command(epilog=render.EPILOG)(render.render)
 app.command(epilog=gallery.EPILOG)(gallery.gallery)
+app.command(epilog=atlas.EPILOG)(atlas.atlas)
 app.command(epilog=networks.LAYERS_EPILOG)(networks.layers)
 app.command(epilog=networks.CONVERT_EPILOG)(networks.convert)
 app.command(epilog=statistics.EPILOG)(statistics.statistics)
