@@ -101,9 +101,7 @@ def test_vectors_are_the_activations_there_and_evidence_equals_reverse_mode(samp
             np.testing.assert_allclose(sample.of(layer)[row], found[layer][0, i, j], rtol=1e-5, atol=1e-6)
         i, j = sample.positions("b")[row]
         gradient = jax.jacrev(lambda b: ((b**2).mean((1, 2)) @ HEAD)[0])(found["b"])[:, 0, i, j]
-        np.testing.assert_allclose(
-            sample.for_classes("b")[row], gradient @ found["b"][0, i, j], rtol=1e-4, atol=1e-6
-        )
+        np.testing.assert_allclose(sample.for_classes("b")[row], gradient @ found["b"][0, i, j], rtol=1e-4, atol=1e-6)
 
 
 def test_other_batches_a_smaller_number_and_fewer_layers_give_the_same_rows(sample, photographs, monkeypatch):
@@ -155,9 +153,16 @@ def test_a_sample_that_was_cut_off_goes_on_and_ends_with_the_same_bytes(photogra
     np.testing.assert_array_equal(found.vectors, expected.vectors)
     with pytest.raises(ValueError, match="another seed"):
         lj.sample(photographs, "b", resume=cut, **call, seed=1)
-    NETWORK_2 = Network()
-    NETWORK_2.__call__ = None  # the class's own is used: another instance of the same network goes on
-    lj.sample(photographs, "b", resume=cut, **{**call, "model": NETWORK_2})
+    with pytest.raises(ValueError, match="has another model"):
+        lj.sample(photographs, "b", resume=cut, **{**call, "model": other})
+    other.__name__ = "Network"
+    with pytest.raises(ValueError, match="has other activations"):
+        lj.sample(photographs, "b", resume=cut, **{**call, "model": other})
+
+
+def other(images):
+    """Another network of the same shapes."""
+    return NETWORK(images / 2)
 
 
 def test_only_keeps_what_speaks_for_a_class(sample):
@@ -263,18 +268,19 @@ def test_cells_hold_the_means_of_their_vectors(atlas, sample, points):
 
 
 def test_pictures_of_an_identity_network_land_at_home(tmp_path):
-    colors = np.array([[1, 0.1, 0.1], [0.1, 1, 0.1], [0.1, 0.1, 1], [0.6, 0.6, 0.6]], np.float32).repeat(3, 0)
-    corners = np.array([[0.2, 0.2], [0.8, 0.2], [0.2, 0.8], [0.8, 0.8]]).repeat(3, 0)
-    network = identity
-    about = {**lj.analysis.reading.made_with(network), "folder": str(tmp_path), "size": 16, "files": 12}
-    nothing = np.zeros((12, 1, 0), np.float32)
-    sample = Sample(about, ["a"], [[16, 16, 3]], ["x.png"] * 12, np.full((12, 2), 0.5), colors, nothing, [], 12)
-    settings = {"layout": corners, "cells": 2, "least": 3, "model": network, "size": 16, "progress": False}
+    colors = np.array([[1, 0.1, 0.1], [0.1, 1, 0.1], [0.1, 0.1, 1]], np.float32).repeat(3, 0)
+    corners = np.array([[0.1, 0.1], [0.9, 0.1], [0.1, 0.9]]).repeat(3, 0)
+    about = {**lj.analysis.reading.made_with(identity), "folder": str(tmp_path), "size": 16, "files": 9}
+    nothing = np.zeros((9, 1, 0), np.float32)
+    sample = Sample(about, ["a"], [[16, 16, 3]], ["x.png"] * 9, np.full((9, 2), 0.5), colors, nothing, [], 9)
+    settings = {"layout": corners, "cells": 4, "least": 3, "model": identity, "size": 16, "progress": False}
     found = lj.atlas(sample, "a", steps=24, **settings)
     assert found.home == (1.0, 1.0)
-    assert lj.atlas(sample, "a", steps=0, **settings).home.own == 0.25  # one picture for all
-    wrong = found.with_icons(found.icons[::-1], found.landed[::-1])
-    assert wrong.home == (0.0, 1.0)  # all cells are neighbors here
+    assert found.homes == [(1.0, 1.0)]
+    assert lj.atlas(sample, "a", steps=0, **settings).home.own == pytest.approx(1 / 3)  # one picture for all
+    assert found.with_icons(found.icons, np.roll(found.landed, 1, 0)).home == (0.0, 0.0)
+    near = lj.atlas(sample, "a", steps=24, **{**settings, "cells": 2})
+    assert near.with_icons(near.icons, np.roll(near.landed, 1, 0)).home == (0.0, 1.0)
     with pytest.raises(ValueError, match="model must be the network of the sample"):
         lj.atlas(sample, "a", **{**settings, "model": NETWORK})
 

@@ -45,7 +45,7 @@ def section(atlas: "Atlas", folder: Path, photographs: int) -> page.Section:
                     "column": int(atlas.cells[cell, 2]),
                     "count": int(atlas.counts[cell]),
                     "classes": [[name, _rounded(value)] for name, value in atlas.classes(cell)],
-                    "folders": [[name, count] for name, count in atlas.folders(cell) if name != "."],
+                    "folders": [[name, count] for name, count in atlas.folders(cell) if name != "." and count > 1],
                     "photographs": [[one.number, one.source, *map(_rounded, one.place)] for one in seen],
                 }
             )

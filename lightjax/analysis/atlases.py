@@ -23,7 +23,7 @@ def compare(
     largest: int = 2000,
     **settings: Any,
 ) -> Atlas:
-    """The atlas between two classes: what speaks for the first lies to the left, what speaks for the second to the right.
+    """The atlas between two classes: what speaks for the first lies left, what speaks for the second lies right.
 
     It has the vectors of `Sample.only`. Across, a vector lies where the difference of what it adds to the two classes
     puts it, divided by the 99th percentile of the sizes; 0 is in the middle. Downwards, a t-SNE with one axis puts

@@ -14,6 +14,7 @@ from lightjax._structure import Model, by_structure
 from lightjax.analysis.folder import Batch, Photographs
 from lightjax.analysis.rest import Rest, pushed_forward, rest
 from lightjax.contracts import Shapes
+from lightjax.networks.cuts import DeadEnd
 from lightjax.objectives.names import known
 from lightjax.objectives.units import LOGITS
 
@@ -55,12 +56,17 @@ def rests_of(model: Model, names: Sequence[str], shapes: Shapes, size: int, band
     logits = getattr(model, "logits", LOGITS)
     if logits not in shapes or len(shapes[logits].shape) != 2:
         raise ValueError(f"classes must be False for a network without logits: it has no layer {logits!r} [N, classes]")
-    rests = tuple(rest(model, name, size=size, pool=pool) for name in names)
     images = jax.ShapeDtypeStruct((1, size, size, bands), jnp.float32)
-    for name, later in zip(names, rests, strict=True):
-        if logits == name or logits not in jax.eval_shape(later, shapes[name], images):
+    rests = []
+    for name in names:
+        try:
+            rests.append(rest(model, name, size=size, pool=pool))
+            computed = name != logits and logits in jax.eval_shape(rests[-1], shapes[name], images)
+        except DeadEnd:
+            computed = False
+        if not computed:
             raise ValueError(f"classes must be False for {name!r}: the logits, {logits!r}, are not computed from it")
-    return rests
+    return tuple(rests)
 
 
 def draw(seed: int, number: int, count: int, grids: Sequence[Sequence[int]]) -> np.ndarray:

@@ -20,7 +20,7 @@ for (const root of document.querySelectorAll(".atlas")) {
   const place = ({ row, column, zoom }) => [column / zoom.cells, row / zoom.cells, 1 / zoom.cells];
   const active = () => zooms.findLast(({ cells }) => view.scale / cells >= SMALLEST) ?? zooms[0];
   const size = () => [map.clientWidth, map.clientHeight];
-  const color = (name) => getComputedStyle(root).getPropertyValue(name).trim();
+  const inks = () => [getComputedStyle(document.documentElement).backgroundColor, getComputedStyle(map).color];
 
   function icon(pen, { zoom, number }, ...box) {
     const { columns, image } = zoom;
@@ -48,10 +48,10 @@ for (const root of document.querySelectorAll(".atlas")) {
     if (!chosen) return;
     const [x, y, part] = place(chosen);
     const box = [view.x + x * view.scale, view.y + y * view.scale, part * view.scale, part * view.scale];
-    for (const [width, ink] of [[5, color("--paper")], [3, color("--accent")]]) {
-      Object.assign(pen, { lineWidth: width, strokeStyle: ink });
+    inks().forEach((ink, i) => {
+      Object.assign(pen, { lineWidth: [6, 3][i], strokeStyle: ink });
       pen.strokeRect(...box);
-    }
+    });
   }
 
   function fit() {
@@ -215,5 +215,6 @@ for (const root of document.querySelectorAll(".atlas")) {
     draw();
   }).observe(map);
   fit();
-  show(active().list.reduce((most, cell) => (cell.count > most.count ? cell : most)));
+  const most = (cell) => cell.classes[0]?.[1] ?? cell.count; // it begins where a class is clearest
+  show(active().list.reduce((best, cell) => (most(cell) > most(best) ? cell : best)));
 }
