@@ -114,9 +114,15 @@ def atlas(
         )
 
     vectors = sample.of(layer)
-    named = layout if isinstance(layout, str) else _digest(layout)
     settings = made_with(model, layer=layer, sample=_digest(sample.vectors, sample.evidence, sample.places))
-    settings |= {"layout": named, "least": least, "whiten": whiten, "size": size, "steps": steps, "power": float(power)}
+    settings |= {
+        "layout": _named(layout),
+        "least": least,
+        "whiten": whiten,
+        "size": size,
+        "steps": steps,
+        "power": float(power),
+    }
     settings |= {"seed": seed, "folder": sample.settings["folder"], "square": sample.settings["size"]}
     if resume is not None and resume.exists():
         found = Atlas.read(resume)
@@ -147,12 +153,17 @@ def _zooms(cells: int | Sequence[int]) -> list[int]:
     return zooms
 
 
-def _digest(*parts: Any) -> str:
-    """A hash of arrays, or the name of a function."""
-    if callable(parts[0]):
-        return getattr(parts[0], "__qualname__", type(parts[0]).__name__)
-    arrays = [np.ascontiguousarray(_checks.numbers(part, "layout")) if np.size(part) else b"" for part in parts]
-    return hashlib.sha256(b"".join(a if isinstance(a, bytes) else a.tobytes() for a in arrays)).hexdigest()[:12]
+def _named(layout: Layout) -> str:
+    """What the settings say of a layout: its name, or a hash of its points."""
+    if isinstance(layout, str):
+        return layout
+    if callable(layout):
+        return getattr(layout, "__qualname__", type(layout).__name__)
+    return _digest(np.asarray(_checks.numbers(layout, "layout")))
+
+
+def _digest(*arrays: np.ndarray) -> str:
+    return hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()[:12]
 
 
 def _begun(

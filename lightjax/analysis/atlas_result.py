@@ -146,7 +146,7 @@ class Atlas(Reading):
         """
         number = _checks.whole(zoom, "zoom")
         if not -len(self.zooms) <= number < len(self.zooms):
-            raise IndexError(f"zoom must be less than {len(self.zooms)}, got {number}")
+            raise IndexError(f"zoom must be less than {len(self.zooms)}, got {_checks.shown(number)}")
         number %= len(self.zooms)
         if not len(self.icons):
             return np.full((224, 224, 3), GROUND, np.float32)
@@ -215,5 +215,5 @@ class Atlas(Reading):
     def _cell(self, cell: int) -> int:
         number = _checks.whole(cell, "cell", least=0)
         if number >= len(self.cells):
-            raise IndexError(f"cell must be less than {len(self.cells)}, got {number}")
+            raise IndexError(f"cell must be less than {len(self.cells)}, got {_checks.shown(number)}")
         return number

@@ -21,6 +21,7 @@ def compare(
     *,
     layer: str | None = None,
     largest: int = 2000,
+    seed: int = 0,
     **settings: Any,
 ) -> Atlas:
     """The atlas between two classes: what speaks for the first lies left, what speaks for the second lies right.
@@ -38,6 +39,7 @@ def compare(
       second: Another class.
       layer: A layer of the sample; by default its first one.
       largest: How many of the vectors that add most to each class are taken (see `Sample.only`).
+      seed: Seed of the layout and of all pictures.
       **settings: Other keywords of `lj.atlas`, without `layout`.
 
     Raises:
@@ -47,9 +49,10 @@ def compare(
     References:
       Carter et al., "Activation Atlas", Distill, 2019.
     """
-    _check_sample(sample)
+    seed = _seed(sample, seed)
     layer = sample.layers[0] if layer is None else _checks.one_of(layer, sample.layers, "layer")
-    _refuse_layout(settings)
+    if "layout" in settings:
+        raise TypeError("layout must not be given: the two classes are the layout")
     numbers = [sample.class_number(name) for name in (first, second)]
     if numbers[0] == numbers[1]:
         raise ValueError(f"second must be another class than first, got {_checks.shown(second)} twice")
@@ -60,12 +63,14 @@ def compare(
     difference = found[:, numbers[1]] - found[:, numbers[0]]
     scale = np.percentile(np.abs(difference), 99)
     x = (np.clip(difference / (scale or 1), -1, 1) + 1) / 2
-    y = layouts.tsne(chosen.of(layer), settings.get("seed", 0), axes=1)
+    y = layouts.tsne(chosen.of(layer), seed, axes=1)
     points = np.stack([x, layouts.normalized(y)[:, 0]], 1)
-    return atlas(chosen, layer, layout=points, **settings)
+    return atlas(chosen, layer, layout=points, seed=seed, **settings)
 
 
-def aligned(sample: Sample, first: str, second: str, *, layout: str = "tsne", **settings: Any) -> tuple[Atlas, Atlas]:
+def aligned(
+    sample: Sample, first: str, second: str, *, layout: str = "tsne", seed: int = 0, **settings: Any
+) -> tuple[Atlas, Atlas]:
     """The atlases of two layers in one layout: what means the same lies in the same place.
 
     Vectors of the two layers are at the same places of the same photographs. By their correlations, a linear map of
@@ -81,6 +86,7 @@ def aligned(sample: Sample, first: str, second: str, *, layout: str = "tsne", **
       first: A layer of the sample.
       second: Another layer of the sample.
       layout: "tsne" or "umap".
+      seed: Seed of the layout and of all pictures.
       **settings: Other keywords of `lj.atlas`, without `resume`.
 
     Returns:
@@ -93,7 +99,7 @@ def aligned(sample: Sample, first: str, second: str, *, layout: str = "tsne", **
     References:
       Lucid, `aligned_activation_atlas`.
     """
-    _check_sample(sample)
+    seed = _seed(sample, seed)
     names = [_checks.one_of(name, sample.layers, what) for name, what in ((first, "first"), (second, "second"))]
     layout = _checks.one_of(layout, layouts.LAYOUTS, "layout")
     if names[0] == names[1]:
@@ -102,8 +108,10 @@ def aligned(sample: Sample, first: str, second: str, *, layout: str = "tsne", **
         raise ValueError("resume must be None for two atlases, which would share the file")
     a, b = (sample.of(name) for name in names)
     both = np.concatenate([np.concatenate([a, a @ pushed(a, b)], 1), np.concatenate([b @ pushed(b, a), b], 1)])
-    points = np.split(layouts.placed(both, layout, settings.get("seed", 0)), 2)
-    before, after = (atlas(sample, name, layout=own, **settings) for name, own in zip(names, points, strict=True))
+    points = np.split(layouts.placed(both, layout, seed), 2)
+    before, after = (
+        atlas(sample, name, layout=own, seed=seed, **settings) for name, own in zip(names, points, strict=True)
+    )
     return before, after
 
 
@@ -117,11 +125,8 @@ def pushed(a: np.ndarray, b: np.ndarray, ridge: float = RIDGE) -> np.ndarray:
     return np.linalg.solve(moments, x.T @ y / len(x))
 
 
-def _check_sample(sample: Sample) -> None:
+def _seed(sample: Sample, seed: int) -> int:
+    """The seed, checked as the sample is."""
     if not isinstance(sample, Sample):
         raise TypeError(f"sample must be a Sample, as lj.sample returns it, got {_checks.shown(sample)}")
-
-
-def _refuse_layout(settings: dict[str, Any]) -> None:
-    if "layout" in settings:
-        raise TypeError("layout must not be given: the two classes are the layout")
+    return _checks.whole(seed, "seed", least=0, most=2**32 - 1)

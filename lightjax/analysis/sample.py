@@ -111,9 +111,9 @@ class Sample(Reading):
             raise ValueError("names of classes need a sample with classes: make it with classes=True")
         if isinstance(name, str):
             return labels.class_index(name, self.class_names)
-        number = _checks.whole(name, "names", least=0)
+        number = _checks.whole(name, "class", least=0)
         if number >= classes:
-            raise IndexError(f"names must be classes from 0 to {classes - 1}, got {number}")
+            raise IndexError(f"class must be less than {classes}, got {_checks.shown(number)}")
         return number
 
     def picture(self) -> np.ndarray:
