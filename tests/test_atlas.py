@@ -1,5 +1,6 @@
 """Samples and atlases: places, evidence, layout, cells, pictures that land at home, resuming, and the page."""
 
+import dataclasses
 import importlib
 import sys
 import types
@@ -394,17 +395,37 @@ def test_the_page_finds_classes_zooms_and_shows_the_photographs_of_a_cell(visit,
     assert tab.locator("output").inner_text() == f"{chosen} of {(atlas.cells[:, 0] == 1).sum()} cells"
     tab.keyboard.press("Enter")
     assert "tench" in words.all_inner_texts()
-    # Far out there is the coarse zoom; dragging moves the map.
-    pixel = """() => document.querySelector(".atlas > canvas").toDataURL().length"""
-    for button in ("Zoom out",) * 6:
-        tab.get_by_role("button", name=button).click()
-    tab.locator("input").fill("")
-    small = tab.evaluate(pixel)
-    tab.get_by_role("button", name="Fit").click()
-    assert tab.evaluate(pixel) > small
     phone = visit(path, width=390, height=844, phone=True)
     assert phone.evaluate("document.documentElement.scrollWidth") == 390
     assert atlas.save_page(tmp_path / "bare", photographs=0).parent.joinpath("photographs").exists() is False
+
+
+def test_the_page_shows_more_cells_where_there_is_room_and_moves(visit, atlas, tmp_path):
+    fine = dataclasses.replace(atlas, zooms=[2, 40])  # the cells of the second zoom are in its upper left corner
+    tab = visit(fine.save_page(tmp_path / "fine", photographs=0))
+    number, found = ((atlas.cells[:, 0] == zoom).sum() for zoom in (0, 1))
+    search, said = tab.locator("input"), tab.locator("output")
+    search.fill("e")
+    assert said.inner_text().endswith(f" of {number} cells")
+    box = tab.locator(".atlas > canvas").bounding_box()
+    corner = box["x"] + (box["width"] - min(box["width"], box["height"])) / 2, box["y"]
+    tab.mouse.move(corner[0] + 1, corner[1] + 1)
+    for _ in range(3):
+        tab.mouse.wheel(0, -400)
+    tab.wait_for_function(f"document.querySelector('output').textContent.endsWith(' of {found} cells')")
+    zoom = np.exp(3 * 400 * 0.0015)
+    _, row, column = next(cell for cell in fine.cells.tolist() if cell[0] == 1 and cell[1] > 0 and cell[2] > 0)
+    place = [(n + 0.5) / 40 * min(box["width"], box["height"]) * zoom for n in (column, row)]
+    tab.mouse.move(
+        *(c + p for c, p in zip(corner, place, strict=True))
+    )  # to the cell, which is dragged away
+    tab.mouse.down()
+    tab.mouse.move(*(c + p + 30 for c, p in zip(corner, place, strict=True)), steps=3)
+    tab.mouse.up()
+    tab.mouse.click(*(c + p + 30 for c, p in zip(corner, place, strict=True)))
+    assert tab.locator(".large figcaption").inner_text().startswith(f"row {row}, column {column};")
+    tab.get_by_role("button", name="Fit").click()
+    assert said.inner_text().endswith(f" of {number} cells")
 
 
 def test_the_command_samples_lays_out_renders_and_goes_on(photographs, tmp_path, monkeypatch, capsys):
