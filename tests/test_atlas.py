@@ -416,9 +416,7 @@ def test_the_page_shows_more_cells_where_there_is_room_and_moves(visit, atlas, t
     zoom = np.exp(3 * 400 * 0.0015)
     _, row, column = next(cell for cell in fine.cells.tolist() if cell[0] == 1 and cell[1] > 0 and cell[2] > 0)
     place = [(n + 0.5) / 40 * min(box["width"], box["height"]) * zoom for n in (column, row)]
-    tab.mouse.move(
-        *(c + p for c, p in zip(corner, place, strict=True))
-    )  # to the cell, which is dragged away
+    tab.mouse.move(*(c + p for c, p in zip(corner, place, strict=True)))  # to the cell, which is dragged away
     tab.mouse.down()
     tab.mouse.move(*(c + p + 30 for c, p in zip(corner, place, strict=True)), steps=3)
     tab.mouse.up()
