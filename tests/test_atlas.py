@@ -268,6 +268,11 @@ def test_cells_hold_the_means_of_their_vectors(atlas, sample, points):
                 assert len({one.source for one in atlas.photographs(m, 40)}) == len(atlas.photographs(m, 40))
 
 
+def test_a_zoom_without_a_cell_is_refused(sample, points):
+    with pytest.raises(ValueError, match="none of 40x40 cells has 9: take fewer cells or a larger sample"):
+        lj.atlas(sample, "a", layout=points, cells=(2, 40), least=9, **SMALL)
+
+
 def test_pictures_of_an_identity_network_land_at_home(tmp_path):
     colors = np.array([[1, 0.1, 0.1], [0.1, 1, 0.1], [0.1, 0.1, 1]], np.float32).repeat(3, 0)
     corners = np.array([[0.1, 0.1], [0.9, 0.1], [0.1, 0.9]]).repeat(3, 0)

@@ -82,8 +82,8 @@ def atlas(
 
     Raises:
       TypeError: If an argument has a wrong type.
-      ValueError: If an argument has a wrong value, the network is not the sample's, no cell has enough vectors, or
-        `resume` holds something else.
+      ValueError: If an argument has a wrong value, the network is not the sample's, no cell of a zoom has enough
+        vectors, or `resume` holds something else.
       NonFiniteError: If a picture's objective stops being finite.
       ImportError: If the library of the layout is not installed.
       WeightsError: If the network cannot be found or loaded.
@@ -186,10 +186,11 @@ def _begun(
                 means.append(mean)
                 added.append(evidence[inside].mean(0))
                 likeness[inside, zoom] = units[inside] @ layouts.directions(mean)
-    if not cells:
-        raise ValueError(
-            f"least must be at most the vectors of the fullest cell, and none has {least}: use fewer cells"
-        )
+        if not cells or cells[-1][0] != zoom:
+            raise ValueError(
+                f"least must be at most the vectors of the fullest cell, and none of {number}x{number} cells has {least}: "
+                "take fewer cells or a larger sample"
+            )
     return Atlas(
         settings,
         zooms=zooms,
