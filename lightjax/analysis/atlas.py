@@ -188,8 +188,8 @@ def _begun(
                 likeness[inside, zoom] = units[inside] @ layouts.directions(mean)
         if not cells or cells[-1][0] != zoom:
             raise ValueError(
-                f"least must be at most the vectors of the fullest cell, and none of {number}x{number} cells has {least}: "
-                "take fewer cells or a larger sample"
+                f"least must be at most the vectors of the fullest cell, and none of {number}x{number} cells has "
+                f"{least}: take fewer cells or a larger sample"
             )
     return Atlas(
         settings,
