@@ -12,8 +12,11 @@ from lightjax import analysis, images, networks, objectives, ops, optimize, pict
 from lightjax.analysis import (
     Dictionary,
     activation_grid,
+    aligned,
+    atlas,
     attribute,
     class_attribution,
+    compare,
     examples,
     expanded_weights,
     factor,
@@ -23,6 +26,7 @@ from lightjax.analysis import (
     relate,
     rest,
     saliency,
+    sample,
 )
 from lightjax.dream import dream
 from lightjax.images import image
@@ -56,12 +60,15 @@ __all__ = [
     "Result",
     "WeightsError",
     "activation_grid",
+    "aligned",
     "analysis",
+    "atlas",
     "attribute",
     "capture",
     "channel",
     "class_attribution",
     "class_logit",
+    "compare",
     "deepdream",
     "direction",
     "diversity",
@@ -90,6 +97,7 @@ __all__ = [
     "render",
     "rest",
     "saliency",
+    "sample",
     "show",
     "transforms",
     "visualize",

@@ -40,6 +40,7 @@ def pytest_configure(config):
 
 SLOW = {
     "aten",
+    "atlas",
     "batching",
     "cli",
     "from_torch",
@@ -92,6 +93,7 @@ LONGEST = (
 
 QUICK = {"arithmetic", "check", "classes", "formulas", "pictures", "precision", "primitive", "text", "units"}
 QUICK |= {
+    "atlas",
     "batching",
     "capture",
     "circuits",

@@ -1,5 +1,8 @@
 """Reading networks: what follows from a layer, and photographs that excite channels."""
 
+from lightjax.analysis.atlas import atlas
+from lightjax.analysis.atlas_result import Atlas, Home, Photograph
+from lightjax.analysis.atlases import aligned, compare
 from lightjax.analysis.attribution import Agreement, Attribution, attribute
 from lightjax.analysis.circuits import ExpandedWeights, expanded_weights
 from lightjax.analysis.dictionary import Dictionary
@@ -16,9 +19,11 @@ from lightjax.analysis.reading import Reading
 from lightjax.analysis.relations import Relation, class_attribution, relate
 from lightjax.analysis.rest import Rest, rest
 from lightjax.analysis.saliency import Heatmap, grad_cam, saliency
+from lightjax.analysis.sample import Sample, sample
 
 __all__ = [
     "Agreement",
+    "Atlas",
     "Attribution",
     "ClassShare",
     "Dictionary",
@@ -32,13 +37,19 @@ __all__ = [
     "Grid",
     "Groups",
     "Heatmap",
+    "Home",
     "Kernels",
+    "Photograph",
     "Reading",
     "Relation",
     "Rest",
+    "Sample",
     "activation_grid",
+    "aligned",
+    "atlas",
     "attribute",
     "class_attribution",
+    "compare",
     "examples",
     "expanded_weights",
     "factor",
@@ -48,4 +59,5 @@ __all__ = [
     "relate",
     "rest",
     "saliency",
+    "sample",
 ]

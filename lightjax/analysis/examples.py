@@ -11,12 +11,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from lightjax import _checks, _files
+from lightjax import _checks
 from lightjax._structure import Model
 from lightjax.analysis import measure
 from lightjax.analysis.folder import SIZE, Photographs, content, input_of, pictures_in
 from lightjax.analysis.found import Examples
-from lightjax.analysis.reading import made_with
+from lightjax.analysis.reading import check_same, file_to_resume, made_with
 from lightjax.analysis.rest import goal_of, opened
 from lightjax.contracts import own_size
 from lightjax.objectives import Objective
@@ -97,7 +97,7 @@ def examples(
     quantiles = _checks.whole(quantiles, "quantiles", least=0, most=_checks.LARGEST)
     progress = _checks.flag(progress, "progress")
     size = max(own_size(model) or (SIZE,)) if size is None else _checks.count(size, "size")
-    resume = None if resume is None else _file(resume)
+    resume = file_to_resume(resume)
     listed: list[Any] = (
         _checks.several(objectives, "objectives", "objectives") if _checks.is_several(objectives) else [objectives]
     )
@@ -141,17 +141,6 @@ def examples(
     return result
 
 
-def _file(resume: str | os.PathLike) -> Path:
-    """The file of an unfinished pass, which can be written."""
-    path = _checks.path(resume, "resume")
-    if path.suffix.lower() != ".safetensors":
-        raise ValueError(f"resume must be a file that ends in .safetensors, got {_checks.shown(str(path))}")
-    if not path.parent.is_dir():
-        raise NotADirectoryError(f"there is no folder {_checks.in_a_line(path.parent)} for resume")
-    _files.remove_leftovers(path)
-    return path
-
-
 def _continued(path: Path, begun: Examples, run: Callable) -> Examples:
     """What an earlier call with the same arguments has left in a file; `begun`, if there is no file."""
     if not path.exists():
@@ -159,12 +148,7 @@ def _continued(path: Path, begun: Examples, run: Callable) -> Examples:
     found = Examples.read(path)
     asked = {**begun.settings, "objectives": begun.objectives}
     there = {**found.settings, "objectives": found.objectives}
-    other = [name for name in asked if asked[name] != there.get(name)]
-    if other:
-        raise ValueError(
-            f"resume must be the file of a call with the same arguments, but {path} has another {other[0]}: "
-            f"{_checks.shown(there.get(other[0]), 80)}; choose another file, or delete it"
-        )
+    check_same(path, asked, there)
     first = next(run(0, False))
     values, kept = first.values.swapaxes(0, 1), found.peaks[:, : len(first.numbers)]
     if values.shape != kept.shape or not np.allclose(values, kept, rtol=1e-3, atol=1e-5):

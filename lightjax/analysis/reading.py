@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -89,3 +90,34 @@ def made_with(model: Model, images: np.ndarray | None = None, **settings: Any) -
     }
     seen = {} if images is None else {"picture": hashlib.sha256(images.tobytes()).hexdigest()[:12]}
     return {**known, **seen, **settings}
+
+
+def file_to_resume(resume: str | os.PathLike | None) -> Path | None:
+    """The file that keeps an unfinished reading, which can be written; what a killed write has left is removed.
+
+    Raises:
+      TypeError, ValueError, OSError: If it is no .safetensors file, or in no folder.
+    """
+    if resume is None:
+        return None
+    path = _checks.path(resume, "resume")
+    if path.suffix.lower() != ".safetensors":
+        raise ValueError(f"resume must be a file that ends in .safetensors, got {_checks.shown(str(path))}")
+    if not path.parent.is_dir():
+        raise NotADirectoryError(f"there is no folder {_checks.in_a_line(path.parent)} for resume")
+    _files.remove_leftovers(path)
+    return path
+
+
+def check_same(path: Path, asked: Mapping[str, Any], there: Mapping[str, Any]) -> None:
+    """Check that a file was left by a call with the same arguments.
+
+    Raises:
+      ValueError: If one of those asked for is another there.
+    """
+    other = [name for name in asked if asked[name] != there.get(name)]
+    if other:
+        raise ValueError(
+            f"resume must be the file of a call with the same arguments, but {path} has another {other[0]}: "
+            f"{_checks.shown(there.get(other[0]), 80)}; choose another file, or delete it"
+        )

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import sys
 import time
 import traceback
 import types
@@ -17,7 +18,7 @@ import pytest
 
 import lightjax as lj
 from lightjax import _checks, analysis, batching, images, networks, objectives, ops, optimize, pictures, transforms
-from lightjax.analysis import crops, dictionary_training
+from lightjax.analysis import crops, dictionary_training, layout
 from lightjax.networks import torch_export
 from tests.hostile.odd_values import VALUES
 
@@ -70,6 +71,7 @@ def of(*args, **kwargs) -> Callable[[], Call]:
 PICTURE = np.full((16, 16, 3), 0.5, np.float32)
 CHAIN: dict[str, Any] = {"model": chain, "transform": None}
 TINY: dict[str, Any] = {"model": network, "transform": None, "steps": 1}
+FLAT: dict[str, Any] = {"model": network, "size": 8, "steps": 1, "cells": 1, "least": 1, "progress": False}
 SHAPES = {"a": jax.ShapeDtypeStruct((1, 4, 4, 2), jnp.float32)}
 LAYER = "a"
 
@@ -113,6 +115,27 @@ def grid() -> analysis.Grid:
 def dictionary(**settings) -> lj.Dictionary:
     """A dictionary of three latents for layer "a"."""
     return lj.Dictionary("a", np.ones((2, 3)), np.zeros(3), np.ones((3, 2)), np.zeros(2), **settings)
+
+
+def taken() -> analysis.Sample:
+    """Five vectors of one photograph, for two classes."""
+    settings = {**analysis.reading.made_with(network), "folder": str(Path.cwd()), "size": 8, "files": 1}
+    vectors = np.random.default_rng(0).uniform(size=(5, 2)).astype(np.float32)
+    places, classes = np.full((5, 2), 0.5), ["one", "two"]
+    both = np.concatenate([vectors, vectors], 1)
+    grids = [[8, 8, 2], [8, 8, 2]]
+    sources = ["picture.png"] * 5
+    return analysis.Sample(settings, ["a", "c"], grids, sources, places, both, np.stack([vectors] * 2, 1), classes, 1)
+
+
+@functools.cache
+def small_atlas() -> analysis.Atlas:
+    """An atlas of one cell that was not rendered."""
+    points, vectors = np.full((2, 2), 0.5), np.ones((1, 2), np.float32)
+    settings = {"layer": "a", "model": "network", "folder": str(Path.cwd())}
+    cells, counts = np.zeros((1, 3), np.int32), np.array([2], np.int32)
+    seen = ["picture.png"] * 2, points, np.ones((2, 1), np.float32)
+    return analysis.Atlas(settings, [1], points, *seen, cells, counts, vectors, vectors, [], PICTURE[None], vectors)
 
 
 def tiny_module() -> Any:
@@ -217,6 +240,17 @@ CALLS: dict[str, Callable[[], Call]] = {
     "sheet": of(PICTURE[None], 1, 1),
     "to_bytes": of(PICTURE),
     # analysis
+    "Atlas.classes": lambda: ((small_atlas(), 0, 1), {}),
+    "Atlas.folders": lambda: ((small_atlas(), 0, 1), {}),
+    "Atlas.photographs": lambda: ((small_atlas(), 0, 1), {}),
+    "Atlas.picture": lambda: ((small_atlas(), 0), {}),
+    "Atlas.save_page": lambda: ((small_atlas(), Path("page")), {"photographs": 0}),
+    "Sample.of": lambda: ((taken(), "a"), {}),
+    "Sample.only": lambda: ((taken(), "one"), {"layer": "a", "largest": 2}),
+    "aligned": lambda: ((taken(), "a", "c"), FLAT),
+    "atlas": lambda: ((taken(), "a"), {**FLAT, "layout": np.eye(5)[:, :2]}),
+    "compare": lambda: ((taken(), "one", "two"), {**FLAT, "layer": "a", "largest": 5}),
+    "sample": of(Path("."), "a", model=classifier, number=1, size=8, progress=False),
     "Groups.render": lambda: ((found_groups(), 1, 8), {"seed": 0, "progress": False, "chunk": 1, **CHAIN}),
     "Groups.top": lambda: ((found_groups(), 1), {}),
     "attribute": of("b:1", PICTURE, layer="a", model=chain, method="integrated", steps=2, progress=False),
@@ -274,8 +308,8 @@ LEFT_OUT: dict[str, str] = {}
 for names, reason in {
     "Objective Recipe Result Captured ConvertedNetwork InceptionV1": "others build it: channel, Recipe.of, visualize, "
     "capture, from_torch, load_model",
-    "Agreement Attribution ClassShare Example Examples ExpandedWeights Factors Faithfulness Families Fit Grid Groups "
-    "Heatmap Kernels Reading Relation Rest": "a result, which others return",
+    "Agreement Atlas Attribution ClassShare Example Examples ExpandedWeights Factors Faithfulness Families Fit "
+    "Grid Groups Heatmap Home Kernels Photograph Reading Relation Rest Sample": "a result, which others return",
     "NonFiniteError WeightsError ConversionError": "an error, which lightjax raises",
     "Basis Image Transform Move Activations Shape Padding Relu Pool": "a type, or a base class without arguments",
     "Architecture Block Layer ResponseNorm": "a record of constants of published networks",
@@ -292,7 +326,9 @@ WORDS: dict[str, tuple[str, ...]] = {
     "optimizer": ("learning rate",),
     "rule": ("relu",),
     "model": ("network",),
-    "first": ("layer",),
+    "first": ("layer", "class"),
+    "second": ("class",),
+    "names": ("class",),
     "value": ("border", "objective", "layer"),
     "objective": ("layer",),
     "objectives": ("layer",),
@@ -311,6 +347,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "source": ("picture", "statistics", "settings"),
     "start": ("picture",),
     "sprites": ("there are no pictures",),
+    "folder": ("there are no pictures",),
     "image": ("picture",),
     "images": ("picture",),
     "pictures": ("start",),
@@ -342,6 +379,10 @@ EXTRAS: dict[str, Callable] = {
         for name in ("activate", "decode", "encode", "latents_pre", "on", "read", "reconstruct", "recovered", "save")
     },
     "Dictionary.variance_explained": lj.Dictionary.variance_explained,
+    **{f"Atlas.{name}": getattr(analysis.Atlas, name) for name in ("classes", "folders", "photographs", "picture")},
+    "Atlas.save_page": analysis.Atlas.save_page,
+    "Sample.of": analysis.Sample.of,
+    "Sample.only": analysis.Sample.only,
 }
 
 
@@ -420,6 +461,10 @@ def place(tmp_path, monkeypatch) -> Path:
         raise Reached
 
     monkeypatch.setattr(batching, "Jobs", reached)
+    monkeypatch.setattr(sys.modules["lightjax.analysis.sample"], "part_of", reached)
+    monkeypatch.setattr(
+        layout, "tsne", lambda vectors, seed=0, axes=2: np.arange(len(vectors) * axes).reshape(-1, axes)
+    )
     monkeypatch.setattr(torch_export, "trace", reached)
     monkeypatch.setattr(dictionary_training, "_started", reached)
     recipe = lj.Recipe.of("a:1", size=8, model=network, transform=None, steps=1)
