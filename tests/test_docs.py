@@ -18,7 +18,8 @@ from tests.test_readme import READING
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(path for path in (ROOT / "docs").glob("*.md") if "```python" in path.read_text())
 NEEDS = {"networks.md": "torchvision", "transformers.md": "timm", "house.md": "", "names.md": "tested by test_names"}
-"""Pages whose examples need networks that are not here."""
+NEEDS |= {"atlas.md": "thousands of photographs", "accentuate.md": "", "evaluation.md": "photographs of classes"}
+"""Pages whose examples need networks or photographs that are not here."""
 
 SPOKEN_OF = """
 import jax

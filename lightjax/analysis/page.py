@@ -19,15 +19,17 @@ import importlib.resources
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jinja2
-import markupsafe
 import numpy as np
 
 from lightjax import _checks, _files
 from lightjax.analysis import drawing
 from lightjax.pictures import encode
+
+if TYPE_CHECKING:  # imported when a page is written, because whoever renders needs neither
+    import jinja2
+    import markupsafe
 
 
 class Section(NamedTuple):
@@ -68,6 +70,8 @@ def write(path: str | os.PathLike, *, title: str, sections: Sequence[Section], s
     Raises:
       OSError: If it cannot be written; an older page then stays as it was.
     """
+    import markupsafe
+
     path = _checks.path(path, "path")
     if path.suffix.lower() not in (".html", ".htm"):
         path.mkdir(exist_ok=True)
@@ -90,8 +94,10 @@ def write(path: str | os.PathLike, *, title: str, sections: Sequence[Section], s
     return path
 
 
-def environment(package: str) -> jinja2.Environment:
+def environment(package: str) -> "jinja2.Environment":
     """The templates in the folder `assets` of a package. They escape what they show and know all names they use."""
+    import jinja2
+
     made = jinja2.Environment(
         loader=jinja2.PackageLoader(package, "assets"),
         autoescape=True,
@@ -103,8 +109,10 @@ def environment(package: str) -> jinja2.Environment:
     return made
 
 
-def asset(name: str, package: str = "lightjax.analysis") -> markupsafe.Markup:
+def asset(name: str, package: str = "lightjax.analysis") -> "markupsafe.Markup":
     """A file in the folder `assets` of a package, to be put into a page as it stands."""
+    import markupsafe
+
     return markupsafe.Markup(importlib.resources.files(package).joinpath("assets", name).read_text("utf-8"))
 
 
