@@ -9,6 +9,7 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 from lightjax import analysis, images, networks, objectives, ops, optimize, pictures, transforms
+from lightjax.accentuation import Accentuation, accentuate
 from lightjax.analysis import (
     Dictionary,
     activation_grid,
@@ -53,12 +54,14 @@ if TYPE_CHECKING:
 
 __version__ = importlib.metadata.version("lightjax")
 __all__ = [
+    "Accentuation",
     "Dictionary",
     "NonFiniteError",
     "Objective",
     "Recipe",
     "Result",
     "WeightsError",
+    "accentuate",
     "activation_grid",
     "aligned",
     "analysis",

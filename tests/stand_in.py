@@ -65,7 +65,8 @@ def quicken() -> None:
     lightjax.networks.load_model = lambda *given, **more: model
     lightjax.visualize = lambda objective, **given: visualize(objective, **given | quick | {"callback": None})
     lightjax.visualize_many = grids.visualize_many = group_results.visualize_many = quick_many
-    fit = lightjax.fit_dictionary
+    accentuate, fit = lightjax.accentuate, lightjax.fit_dictionary
+    lightjax.accentuate = lambda *given, **more: accentuate(*given, **more | {"steps": 4, "progress": False})
     few = {"steps": 1, "batch": 8, "progress": False}
     lightjax.fit_dictionary = lambda *given, **settings: fit(*given, **settings | few)
     lightjax.render = lambda recipe: render(dataclasses.replace(recipe, steps=0, snapshots=()), progress=False)

@@ -18,7 +18,7 @@ from tests.test_readme import READING
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(path for path in (ROOT / "docs").glob("*.md") if "```python" in path.read_text())
 NEEDS = {"networks.md": "torchvision", "transformers.md": "timm", "house.md": "", "names.md": "tested by test_names"}
-NEEDS |= {"atlas.md": "thousands of photographs", "accentuate.md": "", "evaluation.md": "photographs of classes"}
+NEEDS |= {"atlas.md": "thousands of photographs"}
 """Pages whose examples need networks or photographs that are not here."""
 
 SPOKEN_OF = """

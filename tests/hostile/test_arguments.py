@@ -162,6 +162,8 @@ CALLS: dict[str, Callable[[], Call]] = {
     "Recipe.read": lambda: ((file("picture.png"), "a:1"), {"model": network, "batch": 1}),
     "Result.save": lambda: ((result(), "saved.png"), {}),
     "Result.save_snapshots": lambda: ((result(), "saved.png"), {}),
+    "accentuate": of(PICTURE, "a:1", hold="a", distance=0.5, progress=False, size=None, **TINY),
+    "beside": lambda: ((images.image(16), PICTURE), {}),
     # objectives
     "activation_difference": of(LAYER, np.zeros((4, 4, 2))),
     "alignment": of(LAYER),
@@ -306,8 +308,8 @@ CALLS: dict[str, Callable[[], Call]] = {
 LEFT_OUT: dict[str, str] = {}
 """Why other public names are not called here."""
 for names, reason in {
-    "Objective Recipe Result Captured ConvertedNetwork InceptionV1": "others build it: channel, Recipe.of, visualize, "
-    "capture, from_torch, load_model",
+    "Accentuation Beside Objective Recipe Result Captured ConvertedNetwork InceptionV1": "others build it: "
+    "accentuate, beside, channel, Recipe.of, visualize, capture, from_torch, load_model",
     "Agreement Atlas Attribution ClassShare Example Examples ExpandedWeights Factors Faithfulness Families Fit "
     "Grid Groups Heatmap Home Kernels Photograph Reading Relation Rest Sample": "a result, which others return",
     "NonFiniteError WeightsError ConversionError": "an error, which lightjax raises",
