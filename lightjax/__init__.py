@@ -9,7 +9,19 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 from lightjax import analysis, images, networks, objectives, ops, optimize, pictures, transforms
-from lightjax.analysis import attribute, class_attribution, examples, factor, grad_cam, groups, relate, rest, saliency
+from lightjax.accentuation import Accentuation, accentuate
+from lightjax.analysis import (
+    attribute,
+    class_attribution,
+    evaluate,
+    examples,
+    factor,
+    grad_cam,
+    groups,
+    relate,
+    rest,
+    saliency,
+)
 from lightjax.dream import dream
 from lightjax.images import image
 from lightjax.networks import capture
@@ -35,11 +47,13 @@ if TYPE_CHECKING:
 
 __version__ = importlib.metadata.version("lightjax")
 __all__ = [
+    "Accentuation",
     "NonFiniteError",
     "Objective",
     "Recipe",
     "Result",
     "WeightsError",
+    "accentuate",
     "analysis",
     "attribute",
     "capture",
@@ -50,6 +64,7 @@ __all__ = [
     "direction",
     "diversity",
     "dream",
+    "evaluate",
     "examples",
     "factor",
     "from_torch",

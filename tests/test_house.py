@@ -42,6 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "render": GROUND | NOUNS | RENDERING,
     "notebook": {"_checks", "pictures", "result"},
     "dream": GROUND | NOUNS | RENDERING | {"render"},
+    "accentuation": GROUND | NOUNS | RENDERING | {"render"},
     # What is built on them.
     "analysis": GROUND | NOUNS | RENDERING | {"ops", "render"},
     "gallery": GROUND | NOUNS | RENDERING | {"ops", "render", "analysis"},

@@ -1,6 +1,8 @@
 """Reading networks: what follows from a layer, and photographs that excite channels."""
 
 from lightjax.analysis.attribution import Agreement, Attribution, attribute
+from lightjax.analysis.evaluated import MEANINGS, Evaluation
+from lightjax.analysis.evaluation import evaluate
 from lightjax.analysis.examples import examples
 from lightjax.analysis.factors import Factors, factor
 from lightjax.analysis.found import ClassShare, Example, Examples
@@ -12,9 +14,11 @@ from lightjax.analysis.rest import Rest, rest
 from lightjax.analysis.saliency import Heatmap, grad_cam, saliency
 
 __all__ = [
+    "MEANINGS",
     "Agreement",
     "Attribution",
     "ClassShare",
+    "Evaluation",
     "Example",
     "Examples",
     "Factors",
@@ -25,6 +29,7 @@ __all__ = [
     "Rest",
     "attribute",
     "class_attribution",
+    "evaluate",
     "examples",
     "factor",
     "grad_cam",

@@ -13,6 +13,7 @@ them into [0, 1].
 
 from lightjax.images.base import Basis, Image, Shape, Size
 from lightjax.images.bases import LUCID_PARTS, Fourier, Laplacian, Pixels, Shared
+from lightjax.images.beside import Beside, beside
 from lightjax.images.cppn import CPPN_ACTIVATIONS, Cppn
 from lightjax.images.maco import FourierPhases
 from lightjax.images.natural import (
@@ -34,6 +35,7 @@ __all__ = [
     "LUCID_PARTS",
     "SQUASHES",
     "Basis",
+    "Beside",
     "Color",
     "Cppn",
     "Fourier",
@@ -46,6 +48,7 @@ __all__ = [
     "Shared",
     "Size",
     "Statistics",
+    "beside",
     "check_start",
     "color_matrix",
     "image",

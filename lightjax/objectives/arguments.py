@@ -175,6 +175,8 @@ Label = Annotated[str | Some, Argument("leaves", _label)]
 """The name of a class, or its index, or several indices."""
 Numbers = Annotated[Some, Argument("leaves", _checks.numbers)]
 """An array of finite numbers."""
+Target = Annotated[Some | None, Argument("leaves", _checks.numbers)]
+"""An array of finite numbers; None for what belongs to the last picture of the batch."""
 Picture = Annotated[Some, Argument("leaves", _picture)]
 """An array of numbers in [0, 1]."""
 Number = Annotated[ArrayLike, Argument("leaves", _number)]

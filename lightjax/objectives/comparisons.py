@@ -11,18 +11,19 @@ from jax.typing import ArrayLike
 
 from lightjax import _checks
 from lightjax.objectives import select
-from lightjax.objectives.arguments import Channel, Layer, Numbers, Positive, Power, Reduction, primitive
+from lightjax.objectives.arguments import Channel, Layer, Numbers, Positive, Power, Reduction, Target, primitive
 from lightjax.objectives.select import Activations
 
 
 @primitive
-def caricature(activations: Activations, layer: Layer, target: Numbers, *, power: Power = 0) -> Array:
+def caricature(activations: Activations, layer: Layer, target: Target = None, *, power: Power = 0) -> Array:
     """An exaggeration of another picture: `D max(0.1, cos)^power` with `D = sum(F T)` over all entries.
 
     Args:
       layer: Name of an activation.
       target: Activations T of the other picture, `[h, w, C]` or `[1, h, w, C]`, or `[N, h, w, C]` for each picture its
         own. Transforms may change the size of what the network sees: the larger of F and T is cropped to its middle.
+        None for the last picture of the batch (see `images.beside`), which the others are compared with.
       power: Weight of the angle relative to the length, at least 0.
 
     Returns:
@@ -32,20 +33,21 @@ def caricature(activations: Activations, layer: Layer, target: Numbers, *, power
     References:
       Lucid (recipes/caricature); Olah et al., "Feature Visualization", Distill, 2017.
     """
-    x, target = select.matched(select.read(activations, layer), target, layer)
+    x, target = _compared(activations, layer, target)
     x, target = x.reshape(len(x), -1), target.reshape(len(target), -1)
     return select.agreement(x, target, power, "dot", epsilon=1e-6)
 
 
 @primitive
 def activation_difference(
-    activations: Activations, layer: Layer, target: Numbers, *, reduce: Reduction = "mean_abs"
+    activations: Activations, layer: Layer, target: Target = None, *, reduce: Reduction = "mean_abs"
 ) -> Array:
     """Distance of a layer's activations from those of another picture; subtract it to invert the network.
 
     Args:
       layer: Name of an activation.
-      target: Activations of the other picture, as in `caricature`, cropped in the same way.
+      target: Activations of the other picture, as in `caricature`, cropped in the same way; None for the last picture
+        of the batch.
       reduce: Function of the difference: "mean_abs" (Lucid's mean_L1), "mean_square" (mean_L2), another of
         `REDUCTIONS`, or a function from the difference for one picture, `[h, w, C]`, to a scalar.
 
@@ -55,8 +57,17 @@ def activation_difference(
     References:
       Mahendran and Vedaldi, "Understanding Deep Image Representations by Inverting Them", CVPR 2015; Lucid's notebooks.
     """
-    x, target = select.matched(select.read(activations, layer), target, layer)
+    x, target = _compared(activations, layer, target)
     return select.reduced(x - target, reduce)
+
+
+def _compared(activations: Activations, layer: str, target) -> tuple[Array, Array]:
+    """Activations and a target of the same size; without a target, all pictures but the last, and the last one."""
+    x = select.read(activations, layer)
+    if target is not None:
+        return select.matched(x, target, layer)
+    x = select.several(x, "a comparison without a target")
+    return x[:-1], x[-1:]
 
 
 @primitive
