@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -158,10 +159,10 @@ def accentuate(
     made = _in_rounds(recipe, goal, hold, distance, progress)
     away, before, after = map(float, _measured(recipe.model, goal, made.images, hold))
     told = {"python": f"accentuate(hold={hold!r}, distance={distance})"}
-    fields = {field.name: getattr(made, field.name) for field in dataclasses.fields(Result)}
+    fields: dict[str, Any] = {field.name: getattr(made, field.name) for field in dataclasses.fields(Result)}
     fields["settings"] = recipe.describe() | {"objective": str(plain.objective), "image": told}
     return Accentuation(
-        **fields | {"images": made.images[:1]}, photograph=made.images[1], distance=away, before=before, after=after
+        **(fields | {"images": made.images[:1]}), photograph=made.images[1], distance=away, before=before, after=after
     )
 
 

@@ -1,4 +1,4 @@
-"""Renders and units compared with the photographs of a folder: as a network goes through them, and as an eye sees them."""
+"""Renders and units compared with the photographs of a folder: in the network itself, and as an eye sees them."""
 
 from collections.abc import Sequence
 from pathlib import Path

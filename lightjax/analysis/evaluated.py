@@ -26,7 +26,7 @@ MEANINGS = {
     "choice": "classes that the network prefers: 0 if it would say the class of the picture",
     "eye": "classes that the eye, another network, prefers: 0 if it would say the class",
     "slope": "exponent of the power spectrum; photographs have about -2 to -4",
-    "told": "share of trials in which the eye tells photographs that excite the unit from those that do not; chance 0.5",
+    "told": "share of trials in which the eye tells photographs that excite the unit from others; chance 0.5",
     "sure": "the same with how sure the eye is, mean sigmoid",
     "alike": "mean similarity, to the eye, of photographs in pairs, weighted by the unit's activations (MonoScore)",
 }
@@ -115,7 +115,7 @@ class Evaluation(Reading):
         pictures = drawing.stacked([top, *(self.small.astype(np.float32) / 255)], gap=4)
         return drawing.beside([pictures, *parts], gap=6)
 
-    def _repr_png_(self) -> None:
+    def _repr_png_(self) -> None:  # type: ignore[override]
         return None  # a notebook shows the table
 
     def _repr_html_(self) -> str:

@@ -143,7 +143,7 @@ def evaluate(
     about = {"eye": None if eye is None else made_with(eye)["model"], "features": judge.layer if judge else None}
     small = [drawing.in_color(drawing.resized(one.picture, (SIDE, SIDE))) for one in found]
     return Evaluation(
-        made_with(model, **about, **seen, draws=draws, seed=seed),
+        made_with(model, None, **about, **seen, draws=draws, seed=seed),
         names=[one.name for one in found],
         objectives=[str(one.settings["objective"]) for one in found],
         columns=columns,
@@ -236,8 +236,8 @@ def _check_eye(eye: Model, model: Model) -> None:
     )
     if eye is model or alike or (source(eye) and source(eye) == source(model)):
         raise ValueError(
-            f"eye must be another network than the one under study, {made_with(model)['model']}: what excites a network "
-            "always looks right to it"
+            f"eye must be another network than the one under study, {made_with(model)['model']}: what excites a "
+            "network always looks right to it"
         )
 
 

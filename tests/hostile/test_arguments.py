@@ -100,6 +100,9 @@ def tiny_module() -> Any:
 
 CALLS: dict[str, Callable[[], Call]] = {
     # lightjax
+    "accentuate": of(PICTURE, "a:1", hold="a", size=16, progress=False, **TINY),
+    "beside": lambda: ((images.image(16), PICTURE), {}),
+    "evaluate": lambda: ((file("picture.png"),), {"model": network, "draws": 1, "progress": False}),
     "capture": of(network, None, call=lambda net, x: net(x), mean=0.5, std=0.5, size=8),
     "dream": of(PICTURE, "a", octaves=1, steps=1, jitter=1, size=12, model=network, progress=False),
     "from_torch": lambda: ((tiny_module(),), {"size": 8, "mean": (0, 0, 0), "std": (1, 1, 1), "check": False}),
@@ -221,9 +224,10 @@ LEFT_OUT: dict[str, str] = {}
 for names, reason in {
     "Objective Recipe Result Captured ConvertedNetwork InceptionV1": "others build it: channel, Recipe.of, visualize, "
     "capture, from_torch, load_model",
-    "Agreement Attribution ClassShare Example Examples Factors Groups Heatmap Reading Relation Rest": "a result, which "
+    "Accentuation Evaluation Agreement Attribution ClassShare Example Examples Factors Groups Heatmap Reading Relation Rest": "a result, which "
     "others return",
     "NonFiniteError WeightsError ConversionError": "an error, which lightjax raises",
+    "Beside": "others build it: beside",
     "Basis Image Transform Move Activations Shape Padding Relu Pool": "a type, or a base class without arguments",
     "Architecture Block Layer ResponseNorm": "a record of constants of published networks",
     "live": "needs a notebook; tested in test_notebook.py",
@@ -231,6 +235,7 @@ for names, reason in {
     "clamp conv gradient_of_length leaky_gradient_relu local_response_norm lucid_relu max_pool mean_max_pool "
     "relaxed_max_pool relu resample same_padding softmax_product": "operations of networks, called with arrays inside "
     "of compiled programs",
+    "MEANINGS": "a table of words",
     "DEFAULT GHIASI LUCENT LUCID LUCID_ATLAS LUCID_INVERSION MACO TORCHLIGHT": "a transform, called with arrays",
 }.items():
     LEFT_OUT |= dict.fromkeys(names.split(), reason)
@@ -239,6 +244,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "optimizer": ("learning rate",),
     "rule": ("relu",),
     "model": ("network",),
+    "eye": ("network",),
     "first": ("layer",),
     "value": ("border", "objective", "layer"),
     "objective": ("layer",),
