@@ -66,7 +66,7 @@ def test_the_table_ranks_shows_and_saves_itself_and_refuses_the_own_eye(tmp_path
     table.save(tmp_path / "t.safetensors")
     table.save(tmp_path / "t.json")
     table.save(tmp_path / "t.png")
-    rows = list(csv.DictReader((tmp_path / "t.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))
     assert [float(row["value"]) for row in rows] == table.column("value").tolist()
     np.testing.assert_array_equal(Evaluation.read(tmp_path / "t.safetensors").values, table.values)
     with pytest.raises(ValueError, match="another network than the one under study"):

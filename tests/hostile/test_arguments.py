@@ -224,9 +224,10 @@ LEFT_OUT: dict[str, str] = {}
 for names, reason in {
     "Objective Recipe Result Captured ConvertedNetwork InceptionV1": "others build it: channel, Recipe.of, visualize, "
     "capture, from_torch, load_model",
-    "Accentuation Evaluation Agreement Attribution ClassShare Example Examples Factors Groups Heatmap Reading Relation Rest": "a result, which "
+    "Agreement Attribution ClassShare Example Examples Factors Groups Heatmap Reading Relation Rest": "a result, which "
     "others return",
     "NonFiniteError WeightsError ConversionError": "an error, which lightjax raises",
+    "Accentuation Evaluation": "a result, which others return",
     "Beside": "others build it: beside",
     "Basis Image Transform Move Activations Shape Padding Relu Pool": "a type, or a base class without arguments",
     "Architecture Block Layer ResponseNorm": "a record of constants of published networks",
@@ -235,7 +236,6 @@ for names, reason in {
     "clamp conv gradient_of_length leaky_gradient_relu local_response_norm lucid_relu max_pool mean_max_pool "
     "relaxed_max_pool relu resample same_padding softmax_product": "operations of networks, called with arrays inside "
     "of compiled programs",
-    "MEANINGS": "a table of words",
     "DEFAULT GHIASI LUCENT LUCID LUCID_ATLAS LUCID_INVERSION MACO TORCHLIGHT": "a transform, called with arrays",
 }.items():
     LEFT_OUT |= dict.fromkeys(names.split(), reason)
