@@ -161,9 +161,8 @@ def accentuate(
     told = {"python": f"accentuate(hold={hold!r}, distance={distance})"}
     fields: dict[str, Any] = {field.name: getattr(made, field.name) for field in dataclasses.fields(Result)}
     fields["settings"] = recipe.describe() | {"objective": str(plain.objective), "image": told}
-    return Accentuation(
-        **(fields | {"images": made.images[:1]}), photograph=made.images[1], distance=away, before=before, after=after
-    )
+    fields["images"] = made.images[:1]
+    return Accentuation(**fields, photograph=made.images[1], distance=away, before=before, after=after)
 
 
 def _in_rounds(recipe: Recipe, goal: Objective, hold: str, distance: float | None, progress: bool) -> Result:

@@ -78,6 +78,12 @@ def result() -> lj.Result:
     return lj.Result(PICTURE[None], {1: PICTURE[None]}, np.zeros(1, np.float32), settings)
 
 
+def rendered() -> lj.Result:
+    """A result with the settings of a render."""
+    settings = lj.Recipe.of("a:1", size=16, **TINY).describe()
+    return lj.Result(PICTURE[None], {}, np.zeros(1, np.float32), settings)
+
+
 @functools.cache
 def found_groups() -> analysis.Groups:
     """Two groups of the first layer."""
@@ -102,7 +108,7 @@ CALLS: dict[str, Callable[[], Call]] = {
     # lightjax
     "accentuate": of(PICTURE, "a:1", hold="a", size=16, progress=False, **TINY),
     "beside": lambda: ((images.image(16), PICTURE), {}),
-    "evaluate": lambda: ((file("picture.png"),), {"model": network, "draws": 1, "progress": False}),
+    "evaluate": lambda: ((rendered(),), {"model": network, "draws": 1, "progress": False}),
     "capture": of(network, None, call=lambda net, x: net(x), mean=0.5, std=0.5, size=8),
     "dream": of(PICTURE, "a", octaves=1, steps=1, jitter=1, size=12, model=network, progress=False),
     "from_torch": lambda: ((tiny_module(),), {"size": 8, "mean": (0, 0, 0), "std": (1, 1, 1), "check": False}),
