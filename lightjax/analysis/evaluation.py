@@ -116,7 +116,10 @@ def evaluate(
     goals = [_goal(one, model) for one in found]
     units = [_unit(goal, model, one.picture) for goal, one in zip(goals, found, strict=True)]
     if eye is not None:
-        eye = opened(eye)
+        try:
+            eye = opened(eye)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"eye: {error}") from None
         _check_eye(eye, model)
     whole = None if folder is None else compared.photographs(folder, model, layers)
     judge = None if eye is None or folder is None else compared.judge(eye, folder, features)
