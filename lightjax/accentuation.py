@@ -157,12 +157,12 @@ def accentuate(
         start=picture,
     )
     made = _in_rounds(recipe, goal, hold, distance, progress)
-    away, before, after = map(float, _measured(recipe.model, goal, jnp.asarray(made.images), hold))
+    away, before, after = map(float, _measured(recipe.model, goal, made.images, hold))
     told = {"python": f"accentuate(hold={hold!r}, distance={distance})"}
     fields: dict[str, Any] = {field.name: getattr(made, field.name) for field in dataclasses.fields(Result)}
     fields["settings"] = recipe.describe() | {"objective": str(plain.objective), "image": told}
-    fields |= {"images": made.images[:1], "photograph": made.images[1]}
-    return Accentuation(**fields, distance=away, before=before, after=after)
+    fields["images"] = made.images[:1]
+    return Accentuation(**fields, photograph=made.images[1], distance=away, before=before, after=after)
 
 
 def _in_rounds(recipe: Recipe, goal: Objective, hold: str, distance: float | None, progress: bool) -> Result:
@@ -177,7 +177,7 @@ def _in_rounds(recipe: Recipe, goal: Objective, hold: str, distance: float | Non
             break
         recipe = dataclasses.replace(recipe, start=results[-1].images)
         seen, away = map(float, _distances(recipe.model, recipe.transform, results[-1].images, hold))
-        limit = distance * seen / away if min(seen, away) > 0 else distance
+        limit = distance * min(seen, limit) / away if min(seen, away) > 0 else distance
     return dataclasses.replace(results[-1], values=np.concatenate([result.values for result in results]))
 
 

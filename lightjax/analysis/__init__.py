@@ -7,6 +7,8 @@ from lightjax.analysis.attribution import Agreement, Attribution, attribute
 from lightjax.analysis.circuits import ExpandedWeights, expanded_weights
 from lightjax.analysis.dictionary import Dictionary
 from lightjax.analysis.dictionary_training import Fit, fit_dictionary
+from lightjax.analysis.evaluated import MEANINGS, Evaluation
+from lightjax.analysis.evaluation import evaluate
 from lightjax.analysis.examples import examples
 from lightjax.analysis.factors import Factors, factor
 from lightjax.analysis.faithfulness import Faithfulness
@@ -22,11 +24,13 @@ from lightjax.analysis.saliency import Heatmap, grad_cam, saliency
 from lightjax.analysis.sample import Sample, sample
 
 __all__ = [
+    "MEANINGS",
     "Agreement",
     "Atlas",
     "Attribution",
     "ClassShare",
     "Dictionary",
+    "Evaluation",
     "Example",
     "Examples",
     "ExpandedWeights",
@@ -50,6 +54,7 @@ __all__ = [
     "attribute",
     "class_attribution",
     "compare",
+    "evaluate",
     "examples",
     "expanded_weights",
     "factor",

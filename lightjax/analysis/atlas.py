@@ -51,7 +51,7 @@ def atlas(
     directions give pictures that fit together. The atlas says how well the pictures show what they stand for
     (`Atlas.home`), and keeps for each cell its vectors, their photographs, and the classes that they speak for.
 
-    Example:
+    Examples:
       >>> sample = lj.sample("photographs", "mixed4d", number=2000, resume="sample.safetensors")
       >>> atlas = lj.atlas(sample, "mixed4d", cells=(10, 20), resume="atlas.safetensors")
       >>> atlas.save_page("atlas")

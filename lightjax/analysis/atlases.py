@@ -30,7 +30,7 @@ def compare(
     puts it, divided by the 99th percentile of the sizes; 0 is in the middle. Downwards, a t-SNE with one axis puts
     similar directions near each other.
 
-    Example:
+    Examples:
       >>> lj.compare(sample, "snorkel", "scuba diver", cells=10, least=4).save_page("divers")
 
     Args:
@@ -77,7 +77,7 @@ def aligned(
     each layer to the other is found (uncentered, with a ridge of the mean variance, without which it would follow
     noise). Each vector is put beside what it is mapped to, and one layout places all vectors of both layers.
 
-    Example:
+    Examples:
       >>> sample = lj.sample("photographs", ["mixed4c", "mixed4d"])
       >>> before, after = lj.aligned(sample, "mixed4c", "mixed4d")
 

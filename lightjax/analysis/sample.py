@@ -161,7 +161,7 @@ def sample(
     every layer are left out, because the network sees the border there. The draws depend on the seed and on the
     photograph's place in the folder, and on nothing else.
 
-    Example:
+    Examples:
       >>> sample = lj.sample("photographs", "mixed4d", number=2000, resume="mixed4d.safetensors")
       >>> lj.atlas(sample, "mixed4d").save_page("atlas")
 

@@ -92,6 +92,12 @@ def result() -> lj.Result:
     return lj.Result(PICTURE[None], {1: PICTURE[None]}, np.zeros(1, np.float32), settings)
 
 
+def rendered() -> lj.Result:
+    """A result with the settings of a render."""
+    settings = lj.Recipe.of("a:1", size=16, **TINY).describe()
+    return lj.Result(PICTURE[None], {}, np.zeros(1, np.float32), settings)
+
+
 @functools.cache
 def found_groups() -> analysis.Groups:
     """Two groups of the first layer."""
@@ -148,6 +154,7 @@ def tiny_module() -> Any:
 CALLS: dict[str, Callable[[], Call]] = {
     # lightjax
     "activation_grid": of(PICTURE, "a", model=network, size=8, steps=1, progress=False),
+    "evaluate": lambda: ((rendered(),), {"model": network, "draws": 1, "progress": False}),
     "capture": of(network, None, call=lambda net, x: net(x), mean=0.5, std=0.5, size=8),
     "dream": of(PICTURE, "a", octaves=1, steps=1, jitter=1, size=12, model=network, progress=False),
     "from_torch": lambda: ((tiny_module(),), {"size": 8, "mean": (0, 0, 0), "std": (1, 1, 1), "check": False}),
@@ -313,6 +320,8 @@ for names, reason in {
     "Agreement Atlas Attribution ClassShare Example Examples ExpandedWeights Factors Faithfulness Families Fit "
     "Grid Groups Heatmap Home Kernels Photograph Reading Relation Rest Sample": "a result, which others return",
     "NonFiniteError WeightsError ConversionError": "an error, which lightjax raises",
+    "Accentuation Evaluation": "a result, which others return",
+    "Beside": "others build it: beside",
     "Basis Image Transform Move Activations Shape Padding Relu Pool": "a type, or a base class without arguments",
     "Architecture Block Layer ResponseNorm": "a record of constants of published networks",
     "live": "needs a notebook; tested in test_notebook.py",
@@ -331,6 +340,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "first": ("layer", "class"),
     "second": ("class",),
     "names": ("class",),
+    "eye": ("network",),
     "value": ("border", "objective", "layer"),
     "objective": ("layer",),
     "objectives": ("layer",),
