@@ -157,7 +157,7 @@ def accentuate(
         start=picture,
     )
     made = _in_rounds(recipe, goal, hold, distance, progress)
-    away, before, after = map(float, _measured(recipe.model, goal, made.images, hold))
+    away, before, after = map(float, _measured(recipe.model, goal, jnp.asarray(made.images), hold))
     told = {"python": f"accentuate(hold={hold!r}, distance={distance})"}
     fields: dict[str, Any] = {field.name: getattr(made, field.name) for field in dataclasses.fields(Result)}
     fields["settings"] = recipe.describe() | {"objective": str(plain.objective), "image": told}

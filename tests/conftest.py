@@ -41,8 +41,10 @@ def pytest_configure(config):
 SLOW = {
     "aten",
     "atlas",
+    "attribution",
     "batching",
     "cli",
+    "docs",
     "from_torch",
     "gallery",
     "grid",
@@ -80,19 +82,25 @@ def pytest_collection_finish():
 LONGEST = (
     "gallery",
     "notebooks",
-    "render",
     "from_torch",
+    "render",
+    "arguments",
+    "docs",
+    "names",
+    "attribution",
     "images",
     "parity",
     "readme",
     "cli",
     "batching",
     "transforms",
+    "weights",
 )
 """Files that take longest, the longest first."""
 
 QUICK = {"arithmetic", "check", "classes", "formulas", "pictures", "precision", "primitive", "text", "units"}
 QUICK |= {
+    "accentuation",
     "atlas",
     "batching",
     "capture",
@@ -106,6 +114,7 @@ QUICK |= {
     "grid",
     "images",
     "inception",
+    "measures",
     "names",
     "notebook",
 }
