@@ -17,6 +17,7 @@ import lightjax as lj
 from lightjax import cli, pictures
 from lightjax.networks import weights
 from tests.parity import reference
+from tests.stand_in import stand_in
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -312,3 +313,30 @@ def test_ctrl_c_saves_what_there_is(folder, ctrl_c):
     assert 0 < made < 1000000
     assert f"interrupted after {made} of".encode() in errors
     assert [p.name for p in folder.iterdir()] == ["x.png"]
+
+
+def test_explain_writes_its_pictures_and_a_page_that_a_browser_could_open(capsys, folder, monkeypatch):
+    monkeypatch.setattr(lj.networks, "load_model", lambda *given: stand_in())
+    pictures.save("photo.jpg", np.random.default_rng(0).uniform(size=(64, 96, 3)))
+    command = ("explain", "photo.jpg", "--class", "golden retriever", "-o", "why")
+    code, _, errors = run(capsys, *command)
+    assert (code, errors) == (
+        2,
+        "lightjax: error: --layer must be given for this network: lightjax layers --model FILE lists them\n",
+    )
+    command += ("--against", "282", "--layer", "mixed4d", "--groups", "2", "--steps", "1", "-q")
+    code, output, errors = run(capsys, *command)
+    assert (code, errors) == (0, "")
+    goal = "class_logit('golden retriever') - class_logit(282)"
+    assert output == f"why: attribution, groups, grid of mixed4d for {goal}\n"
+    for kind in (lj.analysis.Attribution, lj.analysis.Groups, lj.analysis.Grid):
+        name = kind.__name__.lower()
+        found = kind.read(f"why/{name}.safetensors")
+        assert found.settings["layer"] == "mixed4d"
+        assert pixels(f"why/{name}.png").ndim == 3
+    page = Path("why/index.html").read_text()
+    assert "<h1>photo.jpg: golden retriever and not 282</h1>" in page
+    assert page.count("<h2>") == 3
+    code, _, errors = run(capsys, *command[:3], "no such class", *command[4:])
+    assert code == 2
+    assert "no class is called 'no such class'" in errors
