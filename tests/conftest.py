@@ -1,6 +1,5 @@
 """Settings and fixtures of several test files."""
 
-import gc
 import os
 import shutil
 import tempfile
@@ -70,13 +69,6 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.module.__name__.rpartition(".")[2].removeprefix("test_") in SLOW:
             item.add_marker(pytest.mark.slow)
-
-
-def pytest_collection_finish():
-    """Let the garbage collector pass over what imports left, and come less often: tracing makes many small objects."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 10, 10)
 
 
 LONGEST = (
