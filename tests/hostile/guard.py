@@ -1,5 +1,6 @@
 """Attempts under guard: each ends soon, in little memory, and well or in an error of one line."""
 
+import gc
 import resource
 import signal
 import time
@@ -51,6 +52,8 @@ def mishandled(attempts: Iterable[Attempt], seconds: float = 4) -> tuple[int, li
     1,000 characters or with characters that a terminal obeys, if it takes too long, or if it takes gigabytes.
     """
     number, wrong = 0, []
+    gc.collect()
+    gc.freeze()  # what earlier tests left is no work of an attempt
     with little_memory(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name, attempt in attempts:
@@ -66,4 +69,5 @@ def mishandled(attempts: Iterable[Attempt], seconds: float = 4) -> tuple[int, li
                 wrong.append(f"{name}: {type(error).__name__}: {str(error)[:300]!r}")
             if time.process_time() - start > seconds:
                 wrong.append(f"{name}: took {time.process_time() - start:.1f} seconds")
+    gc.unfreeze()
     return number, wrong
