@@ -135,7 +135,7 @@ def test_a_sample_that_was_cut_off_goes_on_and_ends_with_the_same_bytes(photogra
     call = {"number": 36, **FEW}
     whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
     expected = lj.sample(photographs, "b", resume=whole, **call)
-    monkeypatch.setattr(SAMPLING, "SECONDS", 0.0)
+    monkeypatch.setattr(lj.analysis.reading, "SECONDS", 0.0)
     original, calls = SAMPLING.part_of, []
 
     def failing(*args):
@@ -300,7 +300,7 @@ def test_an_atlas_that_was_cut_off_goes_on_and_ends_with_the_same_bytes(sample, 
     call = {"layout": points, "cells": (4, 2), "least": 2, **SMALL}
     whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
     lj.atlas(sample, "a", resume=whole, **call)
-    monkeypatch.setattr(MAKING, "SECONDS", 0.0)
+    monkeypatch.setattr(lj.analysis.reading, "SECONDS", 0.0)
     original = MAKING.visualize_many
 
     def cut_off(goals, **settings):

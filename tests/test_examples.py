@@ -18,7 +18,6 @@ from lightjax.analysis import folder as folders
 from lightjax.analysis import measure
 from lightjax.networks.inception import Layer
 
-search = sys.modules["lightjax.analysis.examples"]
 SIZE, PATCH, NUMBER = 24, 4, 40
 VECTOR = np.array([0.5, -1.0, 2.0], np.float32)
 
@@ -200,7 +199,7 @@ def test_neither_the_size_of_a_batch_nor_the_order_in_which_a_disk_lists_files_c
 def few(monkeypatch):
     """Batches of four, written after each."""
     monkeypatch.setattr(folders, "BATCH", 4)
-    monkeypatch.setattr(search, "SECONDS", 0.0)
+    monkeypatch.setattr(lj.analysis.reading, "SECONDS", 0.0)
 
 
 def test_a_pass_that_was_interrupted_goes_on_to_the_same_bytes_and_what_is_finished_is_not_measured_again(
@@ -252,7 +251,7 @@ KILLED = """
 import sys, time
 sys.path.insert(0, {root!r})
 from tests import test_examples as here
-here.folders.BATCH, here.search.SECONDS = 4, 0.0
+here.folders.BATCH, here.lj.analysis.reading.SECONDS = 4, 0.0
 read = here.folders.Photographs.read
 here.folders.Photographs.read = lambda self, number: time.sleep(0.2 * (number > 11)) or read(self, number)
 here.look({folder!r}, ["patch:2", here.contrast], resume={file!r})

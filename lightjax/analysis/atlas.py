@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,9 @@ from lightjax._structure import Model, by_structure
 from lightjax.analysis import layout as layouts
 from lightjax.analysis.atlas_result import Atlas
 from lightjax.analysis.layout import Layout
-from lightjax.analysis.reading import check_same, file_to_resume, made_with
+from lightjax.analysis.reading import Keeper, check_same, file_to_resume, made_with
 from lightjax.analysis.rest import opened, shapes_of
-from lightjax.analysis.sample import SECONDS, Sample
+from lightjax.analysis.sample import Sample
 from lightjax.contracts import own_channels
 from lightjax.render import visualize_many
 from lightjax.result import NonFiniteError
@@ -224,7 +223,7 @@ def _rendered(atlas: Atlas, vectors: np.ndarray, model: Model, resume: Path | No
     def joined() -> Atlas:
         return atlas.with_icons(np.stack(icons), np.stack(landed))
 
-    written, took = time.monotonic(), 0.0
+    keeper = Keeper(resume)
     if done < len(atlas.cells):
         left = batching.split(goals)[done:]
         for _, result in visualize_many(
@@ -244,14 +243,8 @@ def _rendered(atlas: Atlas, vectors: np.ndarray, model: Model, resume: Path | No
             if len(icons) % chunk and len(icons) < len(atlas.cells):
                 continue
             landed += [*_landed(model, np.stack(icons[len(landed) :]), layer, chunk)]
-            if resume is not None and time.monotonic() - written >= max(SECONDS, 20 * took):
-                start = time.monotonic()
-                joined().save(resume)
-                written, took = time.monotonic(), time.monotonic() - start
-    result = joined()
-    if resume is not None:
-        result.save(resume)
-    return result
+            keeper.keep(joined)
+    return keeper.finish(joined())
 
 
 def _landed(model: Model, icons: np.ndarray, layer: str, chunk: int) -> np.ndarray:

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import os
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,10 @@ from lightjax._structure import Model
 from lightjax.analysis import measure
 from lightjax.analysis.folder import SIZE, Photographs, content, input_of, pictures_in
 from lightjax.analysis.found import Examples
-from lightjax.analysis.reading import check_same, file_to_resume, made_with
+from lightjax.analysis.reading import Keeper, check_same, file_to_resume, made_with
 from lightjax.analysis.rest import goal_of, opened
 from lightjax.contracts import own_size
 from lightjax.objectives import Objective
-
-SECONDS = 15.0
-"""Seconds between two writes of an unfinished pass."""
 
 _LONGEST = 200
 """Most characters of the name of an objective."""
@@ -126,19 +122,13 @@ def examples(
         peaks, positions = (np.concatenate(arrays, 1) for arrays in zip(*parts, strict=True))
         return dataclasses.replace(begun, photographs=sources, peaks=peaks, positions=positions, seen=seen)
 
-    seen, written, took = so_far.seen, time.monotonic(), 0.0
+    seen, keeper = so_far.seen, Keeper(resume)
     for batch in run(seen, progress) if seen < about["files"] else ():
         parts.append((batch.values.swapaxes(0, 1), batch.positions.swapaxes(0, 1).astype(np.int32)))
         sources += [photographs.paths[i].relative_to(folder).as_posix() for i in batch.numbers]
         seen = batch.seen
-        if resume is not None and time.monotonic() - written >= max(SECONDS, 20 * took):
-            start = time.monotonic()
-            joined(seen).save(resume)
-            written, took = time.monotonic(), time.monotonic() - start
-    result = joined(seen)
-    if resume is not None:
-        result.save(resume)
-    return result
+        keeper.keep(lambda seen=seen: joined(seen))
+    return keeper.finish(joined(seen))
 
 
 def _continued(path: Path, begun: Examples, run: Callable) -> Examples:

@@ -5,9 +5,10 @@ import hashlib
 import importlib.metadata
 import json
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import safetensors.numpy
@@ -90,6 +91,33 @@ def made_with(model: Model, images: np.ndarray | None = None, **settings: Any) -
     }
     seen = {} if images is None else {"picture": hashlib.sha256(images.tobytes()).hexdigest()[:12]}
     return {**known, **seen, **settings}
+
+
+SECONDS = 15.0
+"""Seconds between two writes of an unfinished reading."""
+
+R = TypeVar("R", bound=Reading)
+
+
+class Keeper:
+    """Writes an unfinished reading into a file from time to time; writes take at most a twentieth of the time."""
+
+    def __init__(self, path: Path | None):
+        """Keep in a file, or nowhere if there is none."""
+        self._path, self._written, self._took = path, time.monotonic(), 0.0
+
+    def keep(self, so_far: Callable[[], Reading]) -> None:
+        """Write what there is so far, if it is time."""
+        if self._path is not None and time.monotonic() - self._written >= max(SECONDS, 20 * self._took):
+            start = time.monotonic()
+            so_far().save(self._path)
+            self._written, self._took = time.monotonic(), time.monotonic() - start
+
+    def finish(self, result: R) -> R:
+        """Write the finished reading, and return it."""
+        if self._path is not None:
+            result.save(self._path)
+        return result
 
 
 def file_to_resume(resume: str | os.PathLike | None) -> Path | None:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,13 +14,10 @@ from lightjax._structure import Model
 from lightjax.analysis import drawing
 from lightjax.analysis.folder import SIZE, Photographs, content, input_of, pictures_in
 from lightjax.analysis.places import Part, draw, grids_of, part_of, positions_at, rests_of
-from lightjax.analysis.reading import Reading, check_same, file_to_resume, made_with
+from lightjax.analysis.reading import Keeper, Reading, check_same, file_to_resume, made_with
 from lightjax.analysis.rest import opened
 from lightjax.contracts import own_size
 from lightjax.objectives.units import LOGITS
-
-SECONDS = 15.0
-"""Seconds between two writes of an unfinished sample."""
 
 _SHOWN = 12
 """Classes or folders that a sample shows."""
@@ -243,17 +239,11 @@ def sample(
         arrays = {name: np.concatenate([getattr(part, name) for part in parts])[:number] for name in names}
         return dataclasses.replace(begun, sources=sources[:number], seen=parts[-1].seen, **arrays)
 
-    written, took = time.monotonic(), 0.0
+    keeper = Keeper(resume)
     for part in run(so_far.seen, progress) if so_far.seen < needed else ():
         parts.append(part)
-        if resume is not None and time.monotonic() - written >= max(SECONDS, 20 * took):
-            start = time.monotonic()
-            joined().save(resume)
-            written, took = time.monotonic(), time.monotonic() - start
-    result = joined()
-    if resume is not None:
-        result.save(resume)
-    return result
+        keeper.keep(joined)
+    return keeper.finish(joined())
 
 
 def label_of(class_names: Sequence[str], number: int) -> str:
