@@ -72,67 +72,47 @@ def pytest_collection_modifyitems(items):
 
 
 LONGEST = (
-    "gallery",
     "notebooks",
-    "from_torch",
-    "render",
-    "arguments",
-    "docs",
-    "names",
-    "attribution",
+    "gallery",
     "images",
-    "parity",
-    "readme",
-    "cli",
-    "batching",
+    "arguments",
+    "render",
+    "from_torch",
+    "docs",
     "transforms",
+    "parity",
+    "cli",
+    "names",
     "weights",
+    "readme",
+    "batching",
+    "attribution",
 )
 """Files that take longest, the longest first."""
 
-QUICK = {"arithmetic", "check", "classes", "formulas", "pictures", "precision", "primitive", "text", "units"}
-QUICK |= {
-    "accentuation",
-    "atlas",
-    "batching",
-    "capture",
-    "circuits",
-    "cli",
-    "contracts",
-    "crops",
-    "dictionary",
-    "dream",
-    "examples",
-    "grid",
-    "images",
-    "inception",
-    "measures",
-    "names",
-    "notebook",
-}
-QUICK |= {"optimize", "page", "recipe", "rest", "statistics", "strict", "transforms"}
-QUICK |= {"aten", "from_torch", "gallery", "groups", "ops", "weights"}
-"""Files of tests that compile much and compute little, and that are not about bits or speed."""
+EXACT = {"operations", "parity"}
+"""Files about the programs that users run, or that compute much. All others compile much and compute little."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def optimizations(request):
-    """Leave out most of XLA's optimizations in the files named above, which takes half of the time to compile."""
-    name = request.module.__name__.rpartition(".")[2].removeprefix("test_")
-    jax.config.update("jax_disable_most_optimizations", name in QUICK)
+    """Leave out most of XLA's optimizations but in the files named above, which takes half of the time to compile."""
+    quick = request.module.__name__.rpartition(".")[2].removeprefix("test_") not in EXACT
+    jax.config.update("jax_disable_most_optimizations", quick)
     with pytest.MonkeyPatch.context() as patch:
-        if name in QUICK:  # processes that a test starts make the same bytes
+        if quick:  # processes that a test starts make the same bytes
             patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
         yield
     jax.config.update("jax_disable_most_optimizations", False)
+    jax.clear_caches()  # or the garbage collector goes through gigabytes of earlier files' programs
 
 
 @pytest.fixture
-def quickly():
-    """Leave out most of XLA's optimizations in one test, which compiles programs of its own."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
+def optimized():
+    """Compile with all optimizations in one test, which computes much."""
     jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture(scope="session")

@@ -52,7 +52,7 @@ def test_the_examples_of_the_pages_run(tmp_path):
             f"print({path.name!r}, flush=True)",
             *re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL),
         ]
-    environment = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-W", "ignore", "-c", "\n".join(blocks)]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -93,7 +93,7 @@ def test_the_examples_of_docstrings_run(tmp_path):
     found = examples()
     assert len(found) >= 15
     code = [SPOKEN_OF, "from tests.test_docs import run_examples", "run_examples(globals())"]
-    environment = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-W", "ignore", "-c", "\n".join(code)]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr

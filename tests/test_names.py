@@ -183,17 +183,6 @@ LOAD, LIVE = lj.load_model, lj.live
 NETWORK, SMALL = Network(), 33
 
 
-@contextlib.contextmanager
-def quick_compilation():
-    """Compile in half the time what is run only once."""
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_disable_most_optimizations", before)
-
-
 @pytest.fixture(scope="module")
 def names(tmp_path_factory):
     """What the expressions may use, in a folder with a picture."""
@@ -203,7 +192,7 @@ def names(tmp_path_factory):
         "load_model": known,
         "live": live,
     }
-    with pytest.MonkeyPatch.context() as patch, quick_compilation():
+    with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("names"))
         for name, stand_in in stand_ins.items():
             patch.setattr(lj, name, stand_in)

@@ -24,7 +24,6 @@ def offline(tmp_path, compilations, monkeypatch) -> Path:
     """An empty folder to work in, without weights and without a connection; compiled programs are shared."""
     monkeypatch.delenv("LIGHTJAX_HOME", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # compiling takes most of the time
     for name, value in compilations.items():
         monkeypatch.setenv(name, value)
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):

@@ -94,7 +94,6 @@ def test_a_result_has_the_shapes_and_ranges_it_promises():
     assert not result.interrupted
 
 
-@pytest.mark.usefixtures("quickly")
 @pytest.mark.parametrize(
     ("model", "spec"),
     [(plain, "layer2:1"), (Nnx(nnx.Rngs(0)), "b:3"), (Nnx(nnx.Rngs(0)), "c:4"), (linen_model(), "b:3")],
@@ -105,7 +104,6 @@ def test_any_model_can_be_visualized_and_its_objective_rises(model, spec):
     assert result.values[-1] > result.values[0] + 0.01
 
 
-@pytest.mark.usefixtures("quickly")
 def test_each_layer_of_a_users_model_can_be_chosen():
     model = Nnx(nnx.Rngs(0))
     images = {name: render(f"{name}:0", model=model).image for name in "abc"}
@@ -242,7 +240,6 @@ def test_a_learning_rate_may_be_any_number(rate):
     assert render(steps=1, optimizer=rate).settings["optimizer"] == 0.25
 
 
-@pytest.mark.usefixtures("quickly")
 def test_optimizers_that_want_the_value_get_it():
     result = render(optimizer=optax.lbfgs(), steps=10, transform=None)
     assert result.values[-1] > result.values[0] + 0.01
@@ -434,7 +431,6 @@ def sized(images):
     }
 
 
-@pytest.mark.usefixtures("quickly")
 def test_a_network_of_one_size_and_one_channel_renders_and_its_png_gives_the_same_picture(tmp_path):
     result = lj.visualize("stage-4/0:1", image=lj.image(12, color="gray"), model=sized, steps=4, progress=False)
     assert result.images.shape == (1, 12, 12, 1)
@@ -552,7 +548,7 @@ def test_two_processes_make_the_same_bytes():
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quickly")
+@pytest.mark.usefixtures("optimized")
 def test_a_dead_channel_of_googlenet_comes_alive(googlenet):
     settings = {"model": googlenet, "size": 112, "steps": 40, "progress": False, "snapshots": (0,)}
     with pytest.warns(UserWarning, match="did not change"):
@@ -573,6 +569,7 @@ SIDE = 112
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("optimized")
 def test_a_render_excites_its_channel_by_pytorchs_count(googlenet, googlenet_file, tmp_path):
     """Tenfold over noise, and more than any other channel of the layer, each against its own spread over noise."""
     import torch
@@ -597,7 +594,6 @@ def test_a_render_excites_its_channel_by_pytorchs_count(googlenet, googlenet_fil
     assert spread.argmax() == 97
 
 
-@pytest.mark.usefixtures("quickly")
 def test_the_default_network_renders_and_says_so(googlenet):
     result = lj.visualize("mixed4a:97", steps=40, size=64, progress=False)
     assert result.values[-5:].mean() > 5 * max(result.values[0], 0.01)
@@ -633,7 +629,6 @@ def silent(images):
     return {"off": jax.nn.relu(x - 10), "rounded": jnp.round(x * 8), "zero": 0 * x}
 
 
-@pytest.mark.usefixtures("quickly")
 @pytest.mark.parametrize(
     "objective", ["off:0", "rounded:0", lj.objectives.channel("zero", 0, reduce="norm")], ids=["off", "round", "norm"]
 )
@@ -646,7 +641,6 @@ def test_a_picture_that_no_step_changes_is_a_warning_and_recorded(objective):
     assert not render("layer1:3", steps=0).unresponsive
 
 
-@pytest.mark.usefixtures("quickly")
 def test_among_many_jobs_those_that_no_step_changes_are_named():
     jobs = ["off:0", lambda activations: activations["input"].mean()]
     with pytest.warns(UserWarning, match=r"the picture of channel\('off', 0\) did not change"):
@@ -654,7 +648,6 @@ def test_among_many_jobs_those_that_no_step_changes_are_named():
     assert (off.unresponsive, other.unresponsive) == (True, False)
 
 
-@pytest.mark.usefixtures("quickly")
 def test_the_standard_deviation_of_a_dead_unit_has_a_finite_gradient():
     with pytest.warns(UserWarning, match="did not change"):
         result = render(lj.objectives.channel("off", 0, reduce="std"), model=silent, steps=3)

@@ -28,15 +28,6 @@ def is_blur(objective):
     return "blur_input_each_step" in primitives_of(objective)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def quick_compilation():
-    """Compile in half the time what is run only once."""
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
 @contextlib.contextmanager
 def double():
     """The activations in float64."""
