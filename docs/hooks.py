@@ -27,7 +27,7 @@ def on_files(files, config):
     for here, there in LINKS.items():
         page = page.replace(f"]({here}", f"]({there}")
     files.append(File.generated(config, "index.md", content=page))
-    speed = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    speed = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8").replace("](../docs/", "](")
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").replace("](docs/", "](")
     files.append(File.generated(config, "benchmarks.md", content=speed))
     files.append(File.generated(config, "changes.md", content=changes))

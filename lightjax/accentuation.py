@@ -24,7 +24,7 @@ from lightjax.result import Result
 from lightjax.transforms import Transform
 
 _WEIGHT = 2.0
-"""The pull back of the layer beyond the wanted distance, relative to what the objective has gained for it so far. At
+"""The penalty of the layer beyond the wanted distance, relative to what the objective has gained for it so far. At
 the wanted distance, 1 would be enough if the objective gains less and less as the distance grows."""
 
 _ROUNDS = 4
@@ -36,12 +36,12 @@ _DRAWS = 4
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class Accentuation(Result):
-    """What `accentuate` made of a photograph. A notebook shows both side by side; `save` writes what was made.
+    """The picture that `accentuate` made. A notebook shows it beside the photograph; `save` writes the picture alone.
 
     Attributes:
       photograph: The photograph, `[H, W, C]`.
-      distance: Distance of the finished picture from the photograph in the layer that holds it,
-        `|F - F_photograph| / |F_photograph|` over all entries, without a transform.
+      distance: Distance of the finished picture from the photograph, `|F - F_photograph| / |F_photograph|`, with `F`
+        the activations of the layer `hold`, without a transform.
       before: The objective of the photograph.
       after: The objective of the finished picture.
     """
@@ -76,12 +76,12 @@ def accentuate(
     seed: int = 0,
     progress: bool = True,
 ) -> Accentuation:
-    """Change a photograph so that it excites an objective more, and a layer still sees nearly the same in it.
+    """Change a photograph so that it excites an objective more, while the activations of a layer change little.
 
-    In each step the same draw of the transform moves the photograph and what is made of it, so that their activations
-    can be compared position by position. Beyond a limit of the distance the layer pulls back, more strongly than the
-    objective can pull away. Transforms blur a little, so that pictures look more alike through them: the
-    distance is measured with and without the transform from time to time, and the limit is set accordingly.
+    In each step the same draw of the transform moves the photograph and the picture made from it, so that their
+    activations can be compared position by position. Beyond a limit of the distance a penalty grows, with a larger
+    gradient than the objective. Transforms blur a little, which makes distances smaller: from time to time the
+    distance is measured with and without the transform, and the limit is set accordingly.
 
     Examples:
       >>> lj.accentuate("dog_cat.jpg", "mixed4d:220", hold="mixed3a", distance=0.5).save("accentuated.png")
@@ -104,7 +104,7 @@ def accentuate(
 
     Returns:
       The picture with the distance that was reached, and the objective before and after, all without a transform.
-      `values` are those of the objective minus the pull back. Ctrl-C returns the picture made so far.
+      `values` are those of the objective minus the penalty. Ctrl-C returns the picture made so far.
 
     Raises:
       ValueError, TypeError, IndexError: If an argument is wrong.

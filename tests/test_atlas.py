@@ -442,7 +442,7 @@ def test_the_command_samples_lays_out_renders_and_goes_on(photographs, tmp_path,
             cli.main(command)
         assert end.value.code == 0
         said = capsys.readouterr().out
-        assert said.endswith("land in their own cell\n")
+        assert said.endswith("at home in their own cell\n")
         seen.append({path.name: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()})
     assert seen[0] == seen[1]
     assert {"sample.safetensors", "atlas.safetensors", "index.html"} < seen[0].keys()

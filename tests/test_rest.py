@@ -48,8 +48,8 @@ def test_the_rest_of_a_function_equals_the_whole_and_its_pools_get_the_wanted_gr
     with pytest.raises(ValueError, match="images must be given: 'a' is one of several branches"):
         rest(whole["a"])
     found = rest(whole["a"], images)
-    np.testing.assert_array_equal(found["deep/c"], whole["deep"]["c"])
-    np.testing.assert_array_equal(found["deep/d"], whole["deep"]["d"])
+    for name in ("c", "d"):  # sums round by the version of JAX
+        np.testing.assert_allclose(found[f"deep/{name}"], whole["deep"][name], rtol=1e-6)
     gradients = {}
     for rule in ("max", "relaxed", "mean"):
         one = lj.rest(three_layers, "a", size=7, pool=rule)

@@ -48,7 +48,7 @@ def atlas(
     The vectors of a sample are laid out in a plane, the plane is cut into cells, and for the mean of the vectors of
     each cell a small picture is optimized whose center has this direction. All pictures have one seed, so that similar
     directions give pictures that fit together. The atlas says how well the pictures show what they stand for
-    (`Atlas.home`), and keeps for each cell its vectors, their photographs, and the classes that they speak for.
+    (`Atlas.home`), and keeps for each cell its vectors, their photographs, and the classes that they add to.
 
     Examples:
       >>> sample = lj.sample("photographs", "mixed4d", number=2000, resume="sample.safetensors")
@@ -66,7 +66,7 @@ def atlas(
       least: Least number of vectors in a cell that gets a picture.
       whiten: Whether to multiply the means by the inverse of the second moments of all vectors (with a ridge of 0.001
         of the mean variance), as the published atlases do. It takes out what all directions have in common, and points
-        elsewhere: of mixed4d's pictures 63 % then land in their own cell, instead of 90 %.
+        elsewhere: of mixed4d's pictures 63 % are then at home, instead of 90 % (docs/atlas.md).
       size: Side of each picture in pixels, at least 8.
       steps: Number of updates of each picture.
       power: Weight of the angle relative to the length (see `objectives.direction_neuron`).

@@ -22,7 +22,7 @@ CROP = 2
 
 
 class Home(NamedTuple):
-    """How many pictures of an atlas show what they stand for.
+    """How many pictures of an atlas are at home: their activations are most like the mean of their own cell.
 
     The activations of the finished picture at its center are compared (cosine) with the means of all cells.
 
@@ -51,7 +51,7 @@ class Photograph(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Atlas(Reading):
-    """A map of the directions of a layer, as `atlas` makes it. It shows itself in a notebook.
+    """A map of the directions of a layer, as `atlas` makes it. A notebook shows it.
 
     It has N vectors and M cells. A cell is one with enough vectors; those with fewer have no picture.
 
@@ -85,12 +85,12 @@ class Atlas(Reading):
 
     @property
     def home(self) -> Home:
-        """How many pictures land in their own cell, over all zooms."""
+        """How many pictures are at home (see `Home`), over all zooms."""
         return self._home(np.ones(len(self.cells), bool))
 
     @property
     def homes(self) -> list[Home]:
-        """How many pictures of each zoom land in their own cell."""
+        """How many pictures of each zoom are at home."""
         return [self._home(self.cells[:, 0] == zoom) for zoom in range(len(self.zooms))]
 
     def inside(self, cell: int) -> np.ndarray:
@@ -126,7 +126,7 @@ class Atlas(Reading):
         return Counter(names).most_common(_checks.count(count, "count"))
 
     def classes(self, cell: int, count: int = 5) -> list[tuple[str, float]]:
-        """The classes that the vectors of a cell add most to on average, and how much; none that they speak against.
+        """The classes that the vectors of a cell add most to on average, and how much; only positive ones.
 
         Raises:
           TypeError, ValueError, IndexError: If an argument is wrong.
@@ -199,7 +199,7 @@ class Atlas(Reading):
         )
         if len(self.icons) < len(self.cells):
             return f"<Atlas: {zooms} of {self.settings['layer']}, {len(self.icons)} pictures so far>"
-        return f"<Atlas: {zooms} of {self.settings['layer']}, {self.home.own:.0%} of the pictures land at home>"
+        return f"<Atlas: {zooms} of {self.settings['layer']}, {self.home.own:.0%} of the pictures at home>"
 
     def _home(self, chosen: np.ndarray) -> Home:
         own, near, number = 0, 0, 0

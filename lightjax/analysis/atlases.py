@@ -24,11 +24,11 @@ def compare(
     seed: int = 0,
     **settings: Any,
 ) -> Atlas:
-    """The atlas between two classes: what speaks for the first lies left, what speaks for the second lies right.
+    """The atlas between two classes: vectors that add to the first are left, vectors that add to the second right.
 
-    It has the vectors of `Sample.only`. Across, a vector lies where the difference of what it adds to the two classes
-    puts it, divided by the 99th percentile of the sizes; 0 is in the middle. Downwards, a t-SNE with one axis puts
-    similar directions near each other.
+    It has the vectors of `Sample.only`. The place of a vector from left to right is the difference of what it adds to
+    the two classes, divided by the 99th percentile of the sizes; 0 is in the middle. From top to bottom, a t-SNE with
+    one axis puts similar directions near each other.
 
     Examples:
       >>> lj.compare(sample, "snorkel", "scuba diver", cells=10, least=4).save_page("divers")
@@ -43,7 +43,7 @@ def compare(
       **settings: Other keywords of `lj.atlas`, without `layout`.
 
     Raises:
-      TypeError, ValueError, IndexError: If an argument is wrong, or too few vectors speak for the classes.
+      TypeError, ValueError, IndexError: If an argument is wrong, or too few vectors add to the classes.
       ImportError: If scikit-learn is not installed.
 
     References:
@@ -58,7 +58,7 @@ def compare(
         raise ValueError(f"second must be another class than first, got {_checks.shown(second)} twice")
     chosen = sample.only(first, second, layer=layer, largest=largest)
     if len(chosen.sources) < 4:
-        raise ValueError(f"first and second must be classes that 4 vectors speak for, got {len(chosen.sources)}")
+        raise ValueError(f"first and second must be classes that at least 4 vectors add to, got {len(chosen.sources)}")
     found = chosen.for_classes(layer)
     difference = found[:, numbers[1]] - found[:, numbers[0]]
     scale = np.percentile(np.abs(difference), 99)
@@ -71,7 +71,7 @@ def compare(
 def aligned(
     sample: Sample, first: str, second: str, *, layout: str = "tsne", seed: int = 0, **settings: Any
 ) -> tuple[Atlas, Atlas]:
-    """The atlases of two layers in one layout: what means the same lies in the same place.
+    """The atlases of two layers in one layout: vectors of the same places in photographs are near each other.
 
     Vectors of the two layers are at the same places of the same photographs. By their correlations, a linear map of
     each layer to the other is found (uncentered, with a ridge of the mean variance, without which it would follow

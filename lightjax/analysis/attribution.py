@@ -185,7 +185,7 @@ class Attribution(Reading):
         return [int(channel) for channel in (*positive[:count], *negative[-count:])]
 
     def agreement(self, by: str = "channels", ablation: "Attribution | None" = None) -> Agreement:
-        """How well it predicts what really happens when each channel, or each position, is taken out.
+        """How well it predicts the effects of ablation: of setting each channel, or each position, to the baseline.
 
         Args:
           by: "channels" or "positions".

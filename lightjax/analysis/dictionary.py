@@ -227,13 +227,13 @@ class Dictionary:
         """The same network with two more activations: "LAYER/latents" and "LAYER/latents_pre".
 
         They are read like any other: `lj.visualize("mixed4c/latents_pre:825", model=dictionary.on(model))`. Latents
-        that are not selected have no gradient, so render "LAYER/latents_pre". Whoever gives latents
-        (`model(images, given={"mixed4c/latents": z})`, as `lj.rest` does) lets the network run on from what they decode
+        that are not selected have no gradient, so render "LAYER/latents_pre". If latents are given
+        (`model(images, given={"mixed4c/latents": z})`, as `lj.rest` does), the network continues from what they decode
         to. By default the network itself is unchanged.
 
         Args:
           model: A network, or the name or path of one for `load_model`.
-          replace: Whether the network runs on from the reconstruction of the layer, always.
+          replace: Whether the network always continues from the reconstruction of the layer.
           size: Height and width of pictures that the network takes, in pixels; by default 224, or its own.
 
         Returns:

@@ -107,7 +107,7 @@ class Grid(Reading):
     ) -> Path:
         """Write a page on which each cell shows its channels, its classes and its place in the photograph.
 
-        The page is one file, which opens from disk. It asks nothing of a network.
+        The page is one file, which opens from disk and needs no connection.
 
         Args:
           path: The page, NAME.html; or a folder for its index.html, which is made if it is not there.

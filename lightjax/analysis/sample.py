@@ -27,7 +27,7 @@ _SHOWN = 12
 class Sample(Reading):
     """Activations of layers at N places of photographs, as `sample` takes them.
 
-    It shows how many vectors speak most for which classes.
+    A notebook shows for how many vectors each class is the one that they add most to.
 
     Attributes:
       layers: The layers.
@@ -69,18 +69,18 @@ class Sample(Reading):
         return self.evidence[:, self._index(layer)]
 
     def only(self, *names: str | int, layer: str | None = None, largest: int = 2000) -> "Sample":
-        """The vectors that speak for some classes: for an atlas of these classes.
+        """The vectors that add to some classes: for an atlas of these classes.
 
         They are those that add more to one of them than to any other class, and those that add most to one of them.
 
         Args:
           *names: Classes, by name or number.
-          layer: The layer that says so; by default the first one.
+          layer: The layer in which this is computed; by default the first one.
           largest: How many of those that add most, and something positive, to each class.
 
         Raises:
           TypeError, ValueError, IndexError: If an argument is wrong, the sample was made without classes, or no vector
-            speaks for one of them.
+            adds to one of them.
         """
         found = self.for_classes(self.layers[0] if layer is None else layer)
         largest = _checks.count(largest, "largest")
@@ -93,7 +93,7 @@ class Sample(Reading):
             chosen |= (found.argmax(1) == number) & (own > 0)
             chosen[order[own[order] > 0]] = True
         if not chosen.any():
-            raise ValueError(f"names must be classes that vectors speak for, got {_checks.shown(list(names))}")
+            raise ValueError(f"names must be classes that vectors add to, got {_checks.shown(list(names))}")
         return self._rows(chosen, classes=[str(name) for name in names])
 
     def class_number(self, name: str | int) -> int:

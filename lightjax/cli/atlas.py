@@ -78,6 +78,6 @@ def atlas(
         print("lightjax: interrupted; the same command continues from here", file=sys.stderr)
         return 130
     page = made.save_page(output, photographs=photographs)
-    home = f"{made.home.own:.0%} of them land in their own cell"
+    home = f"{made.home.own:.0%} of them at home in their own cell"
     print(f"{page}: {len(made.cells)} pictures of {len(sample.sources)} vectors; {home}")
     return 0

@@ -1,4 +1,4 @@
-"""`lightjax explain`: what a network sees in a photograph, and why it says what it says."""
+"""`lightjax explain`: what a network sees in a photograph, and why it chooses a class."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,7 +28,7 @@ def explain(
     compilation_cache: CompilationCache = True,
     quiet: Quiet = False,
 ) -> None:
-    """Show which channels and positions of PHOTOGRAPH speak for a class, its groups of neurons, and its grid."""
+    """Show which channels and positions of PHOTOGRAPH add to a class, its groups of neurons, and its grid."""
     import lightjax
     from lightjax import _files
     from lightjax.analysis import page
@@ -54,7 +54,7 @@ def explain(
     drawn = attribution.picture(sprites)
     lightjax.pictures.save(output / "attribution.png", drawn, attribution.settings)
     readings: dict[str, lightjax.analysis.Reading] = {"attribution": attribution}
-    sections = [page.picture("What speaks for it, and against it", drawn)]
+    sections = [page.picture("Channels and positions for it (red), and against it (blue)", drawn)]
     if found is not None:
         found = found.render(steps=steps, seed=seed, progress=progress)
         readings["groups"] = found

@@ -53,7 +53,7 @@ def capture(
         variables: `call=lambda network, images: network(images, train=False)`. Define it once: a function that is
         made anew is compiled anew.
       one_picture: Whether the network takes one picture instead of a batch. By default Equinox modules do.
-      channels: "first" if the network wants `[N, 3, H, W]` and computes `[N, C, h, w]`. By default Equinox modules do.
+      channels: "first" if the network takes `[N, 3, H, W]` and computes `[N, C, h, w]`. By default Equinox modules do.
         The activations of the model are `[N, h, w, C]` in any case.
       mean: Subtracted from the images, which are in [0, 1]; a number, or one for red, green and blue.
       std: Divides the images after that.

@@ -44,7 +44,8 @@ def parse(text: str, layers: Iterable[str] = ()) -> Objective:
     token. Names of layers may have dots and slashes, and known ones any characters. Terms may be indexed and combined
     by arithmetic, with spaces around `-` and `/`, and the functions of this package may be called.
     `parse(str(objective))` returns the same objective, unless it holds a function or more than 16 floats in one array.
-    Strings may come from strangers: they have at most 1,000 terms, 100,000 characters and 50 levels of brackets.
+    Strings may come from files of others, so they have bounds: at most 1,000 terms, 100,000 characters and 50 levels of
+    brackets.
 
     Examples:
       >>> parse("mixed4a:97 - 0.5 * mixed4b:3")

@@ -119,7 +119,7 @@ def at_step(transform: Transform, step: ArrayLike) -> Transform:
     """What a transform does at a step: the function that its method `at_step` returns, or itself if it has none.
 
     Args:
-      transform: Any transform. One that holds others has a method `at_step` that asks them.
+      transform: Any transform. One that holds others has a method `at_step` that calls theirs.
       step: Number of updates made before, from 0. It is traced in a render, so the function may hold traced values,
         and need not be hashable.
 
