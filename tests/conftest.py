@@ -1,5 +1,6 @@
 """Settings and fixtures of several test files."""
 
+import gc
 import os
 import shutil
 import tempfile
@@ -35,6 +36,12 @@ def pytest_configure(config):
         "jax_compilation_cache_max_size", 2**33
     )  # with a limit JAX locks the folder, without it it does not
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+def pytest_collection_finish():
+    """Spare the garbage collector what lives as long as the tests: modules and the tests themselves."""
+    gc.collect()
+    gc.freeze()
 
 
 SLOW = {

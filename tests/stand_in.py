@@ -11,8 +11,10 @@ from jax import Array
 from lightjax import labels
 from lightjax.networks.architectures import Layer
 
-CHANNELS = {"conv2d2": 192, "mixed3a": 256, "mixed3b": 480, "mixed4a": 512, "mixed4b": 512, "mixed4c": 512}
-CHANNELS |= {"mixed4d": 528, "mixed4e": 528, "mixed5a": 832, "mixed5b": 1024}
+CHANNELS = {"conv2d2": 192, "mixed3a": 256, "mixed3b": 480, "mixed4a": 512, "mixed4b": 512}
+CHANNELS |= {"mixed4b_3x3_pre_relu_conv": 224, "mixed4c": 512, "mixed4d": 528, "mixed4e": 528}
+CHANNELS |= {"mixed5a": 832, "mixed5b": 1024}
+"""Channels of the layers, which are in alphabetic order, as JAX sorts dictionaries."""
 LOGITS = "softmax2_pre_activation_matmul"
 
 

@@ -548,9 +548,8 @@ def test_two_processes_make_the_same_bytes():
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("optimized")
 def test_a_dead_channel_of_googlenet_comes_alive(googlenet):
-    settings = {"model": googlenet, "size": 112, "steps": 40, "progress": False, "snapshots": (0,)}
+    settings = {"model": googlenet, "size": 64, "steps": 16, "progress": False, "snapshots": (0,)}
     with pytest.warns(UserWarning, match="did not change"):
         dead = lj.visualize("mixed3b:10", relu="plain", **settings)
     np.testing.assert_array_equal(dead.images, dead.snapshots[0])
