@@ -93,6 +93,7 @@ def write_files() -> None:
     draw = np.random.default_rng(1)
     names = ["dog_cat.jpg", "photograph.jpg", "dalmatians/3.jpg"]
     names += [f"photographs/{kind}/{number}.jpg" for kind in ("dog", "cat") for number in range(3)]
+    names += [f"{kind}/{number}.jpg" for kind in ("faces", "others") for number in range(2)]
     for name in names:
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         lj.pictures.save(name, draw.uniform(size=(7, 7, 3)).repeat(32, 0).repeat(32, 1))

@@ -225,6 +225,17 @@ def test_umap_is_asked_by_angle_with_the_seed_and_missed_by_name(monkeypatch):
     assert found.shape == (9, 2)
 
 
+def test_the_real_umap_puts_groups_apart_and_gives_the_same_bytes_for_a_seed():
+    pytest.importorskip("umap", reason="umap-learn is not installed")
+    random = np.random.default_rng(0)
+    vectors = np.repeat(np.eye(3, 12), 20, 0) + 0.05 * random.standard_normal((60, 12))
+    points = [layout.placed(vectors, "umap", seed) for seed in (1, 1, 2)]
+    assert points[0].tobytes() == points[1].tobytes() != points[2].tobytes()
+    groups = points[0].reshape(3, 20, 2)
+    apart = np.linalg.norm(groups.mean(1)[[0, 1, 2]] - groups.mean(1)[[1, 2, 0]], axis=1)
+    assert groups.std(1).max() < apart.min() / 2
+
+
 def test_whitening_inverts_the_second_moments_with_a_ridge_and_is_what_is_rendered(sample, points, monkeypatch):
     x = sample.of("a").astype(float)
     moments = x.T @ x / len(x)

@@ -1,5 +1,8 @@
 """Expanded weights: against products of kernels, finite differences and true Jacobians, for all kinds of networks."""
 
+import base64
+import json
+import re
 import sys
 
 import jax
@@ -10,6 +13,9 @@ from flax import nnx
 
 import lightjax as lj
 from lightjax.analysis import ExpandedWeights, Faithfulness, drawing, kernels
+from tests.test_page import NASTY, chromium, visit
+
+__all__ = ["chromium", "visit"]  # fixtures
 
 RANDOM = np.random.default_rng(0)
 FIRST, SECOND, THIRD = (
@@ -353,3 +359,120 @@ def test_a_map_that_is_too_small_and_units_that_are_not_there_are_refused():
         weights_of("a", "c", model=two, size=5)
     with pytest.raises(IndexError, match="units must be channels of 'c', from 0 to 5, got 6"):
         weights_of("a", "c", model=two, size=9, units=6)
+
+
+# The page
+
+
+def chained(pictures):
+    """Two convolutions and a product of channels, whose names are no good in an address."""
+    a = pictures @ FIRST[1, 1]
+    b = conv(a, SECOND)
+    return {"a": a, NASTY[1]: b, "c": b @ THIRD[1, 1]}
+
+
+@pytest.fixture(scope="module")
+def chain():
+    """The weights from each layer of `chained` to the next."""
+    return [weights_of(*pair, model=chained) for pair in (("a", NASTY[1]), (NASTY[1], "c"))]
+
+
+def data_of(path):
+    return json.loads(re.search(r'<script type="application/json">(.*?)</script>', path.read_text(), re.DOTALL)[1])
+
+
+def test_the_page_has_the_strongest_kernels_of_each_sign_of_every_unit_from_both_ends(chain, tmp_path):
+    path = chain[0].save_page(tmp_path / "page", also=chain[1:], number=2)
+    assert [*path.parent.iterdir()] == [path]
+    assert chain[0].save_page(tmp_path / "again.html", also=chain[1:], number=2).read_bytes() == path.read_bytes()
+    data = data_of(path)
+    kernels_of = {(0, True): SECOND.transpose(3, 2, 0, 1), (1, True): THIRD[1, 1].T[..., None, None]}
+    kernels_of |= {(pair, False): own.swapaxes(0, 1) for (pair, _), own in kernels_of.items()}
+    assert data["layers"] == {"a": [*range(4)], NASTY[1]: [*range(5)], "c": [*range(6)]}
+    ends = {"a": [(0, False)], NASTY[1]: [(0, True), (1, False)], "c": [(1, True)]}
+    for layer, units in data["layers"].items():
+        for unit in units:
+            found = {(one["pair"], one["reads"]): one for one in data["lists"][f"{layer}:{unit}"]}
+            assert [*found] == ends[layer]
+            for end, one in found.items():
+                check_list(one, kernels_of[end][unit], data["pairs"][one["pair"]])
+
+
+def check_list(one, own, pair):
+    """One list of the page against all kernels `[N, h, w]` of the unit."""
+    length = lambda x: float(np.sqrt((np.asarray(x, np.float64) ** 2).sum()))
+    order = sorted(range(len(own)), key=lambda i: -length(own[i]))
+    excites = [i for i in order if length(own[i][own[i] > 0]) >= length(own[i][own[i] < 0])]
+    inhibits = [i for i in order if i not in excites]
+    assert [i for i, _ in one["excites"]] == excites[:2]
+    assert [i for i, _ in one["inhibits"]] == inhibits[:2]
+    shown = excites[:2] + inhibits[:2]
+    np.testing.assert_allclose(
+        [value for _, value in one["excites"] + one["inhibits"]], [length(own[i]) for i in shown], rtol=1e-3
+    )
+    assert one["share"] == pytest.approx((length(own[shown]) / length(own)) ** 2, rel=1e-3)
+    entries = np.frombuffer(base64.b64decode(one["kernels"]), np.int8).reshape(-1, *pair["sides"])
+    np.testing.assert_allclose(entries * (one["largest"] / 127), own[shown], atol=one["largest"] / 250)
+
+
+def test_the_page_of_some_units_has_their_numbers_and_no_kernels_of_zeros(tmp_path):
+    found = weights_of("b", "sum", model=two, units=[3, 8, 1])  # unit 8 is a channel of the other branch
+    data = data_of(found.save_page(tmp_path / "page.html"))
+    assert data["layers"]["sum"] == [1, 3, 8]
+    assert data["start"] == "sum:3"
+    empty = data["lists"]["sum:8"][0]
+    assert (empty["excites"], empty["inhibits"], empty["kernels"], empty["share"]) == ([], [], "", 0)
+    for channel in range(5):
+        (one,) = data["lists"][f"b:{channel}"]
+        assert {unit for unit, _ in one["excites"] + one["inhibits"]} == {1, 3}
+
+
+def test_what_makes_no_page_of_weights_is_refused(chain, through_pool, tmp_path):
+    with pytest.raises(TypeError, match=r"also must be weights that lj.expanded_weights gave, got 3"):
+        chain[0].save_page(tmp_path / "page.html", also=[3])
+    with pytest.raises(ValueError, match="also must be of the same network, 'chained', got another one"):
+        chain[0].save_page(tmp_path / "page.html", also=[through_pool])
+    with pytest.raises(ValueError, match=r"also must be between other layers, got 'a' to .* twice"):
+        chain[0].save_page(tmp_path / "page.html", also=chain[:1])
+    with pytest.raises(ValueError, match="sprites must have pictures of channels of a or c"):
+        through_pool.save_page(tmp_path / "page.html", sprites={"b:0": np.zeros((4, 4, 3))})
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_reader_follows_links_from_unit_to_unit_and_sees_kernels_and_pictures(visit, chain, tmp_path):
+    sprites = {"a:0": np.full((8, 8, 1), 0.5), "c:5": np.full((8, 8, 3), 0.25)}
+    path = chain[0].save_page(tmp_path / "page.html", also=chain[1:], sprites=sprites)
+    tab = visit(path, "#a:0")
+    assert tab.locator("h2").inner_text() == "a:0"
+    lengths = np.sqrt((SECOND[:, :, 0].astype(np.float64) ** 2).sum((0, 1)))
+    shown = {int(n): float(x) for n, x in (text.split() for text in tab.locator(".row a").all_inner_texts())}
+    assert shown == {i: pytest.approx(length, rel=0.01) for i, length in enumerate(lengths)}
+    assert tab.locator(".own .sprite").bounding_box()["width"] > 100
+    # Each kernel has the colors of a picture of it, on the scale of all.
+    for i in range(5):
+        canvas = tab.locator(f'.row a[title$=":{i}"] canvas')
+        pixels = canvas.evaluate("c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]")
+        expected = drawing.colored(SECOND[:, :, 0, i], float(np.abs(SECOND[:, :, 0]).max()))
+        np.testing.assert_allclose(np.reshape(pixels, (3, 3, 4))[..., :3], 255 * expected, atol=3)
+    tab.locator(".row a").first.click()
+    name = tab.locator("h2").inner_text()
+    assert name.startswith(NASTY[1])
+    assert tab.locator(".lists h3").all_inner_texts()[0].startswith("Reads a ")
+    assert tab.locator(".lists h3").all_inner_texts()[1].startswith("Feeds c ")
+    assert not tab.locator(".own .sprite").is_visible()
+    tab.locator('.row a[title="c:5"]').click()
+    assert tab.title().startswith("c:5 ")
+    assert tab.locator('.tiles a[aria-current="true"]').get_attribute("title") == "c:5"
+    tab.go_back()
+    assert tab.locator("h2").inner_text() == name
+    tab.locator("input").fill("3")  # a number alone is of the same layer
+    tab.keyboard.press("Enter")
+    assert tab.locator("h2").inner_text() == f"{NASTY[1]}:3"
+    tab.locator(".next").click()
+    assert tab.locator("h2").inner_text() == f"{NASTY[1]}:4"
+    tab.locator("input").fill("c:99")
+    tab.keyboard.press("Enter")
+    assert tab.locator("output").inner_text() == "There is no c:99 here"
+    phone = visit(path, "#%E0", width=360, height=740, phone=True)
+    assert phone.locator("h2").inner_text() == f"{NASTY[1]}:0"
+    assert phone.evaluate("document.documentElement.scrollWidth") == 360

@@ -340,3 +340,29 @@ def test_explain_writes_its_pictures_and_a_page_that_a_browser_could_open(capsys
     code, _, errors = run(capsys, *command[:3], "no such class", *command[4:])
     assert code == 2
     assert "no class is called 'no such class'" in errors
+
+
+def neighbors(images):
+    """Two layers, of which the second reads the first."""
+    a = images[:, ::4, ::4] @ np.eye(3, 2, dtype=np.float32)
+    return {"a": a, "b": jax.nn.relu(a) @ np.array([[1, 2, -1], [0, 1, 1]], np.float32)}
+
+
+def test_circuits_makes_pictures_and_a_page_and_takes_those_of_a_gallery(capsys, folder, monkeypatch):
+    neighbors.source = "neighbors"
+    monkeypatch.setattr(lj.networks, "load_model", lambda *given: neighbors)
+    assert run(capsys, "circuits", "a", "-o", "out") == (
+        2,
+        "",
+        "lightjax: error: name two layers at least, the first of which the second reads: mixed3a mixed3b\n",
+    )
+    code, output, errors = run(capsys, "circuits", "a", "b", "-o", "out", "--size", "32", "--steps", "1", "-q")
+    assert (code, errors) == (0, "")
+    assert output == f"{Path('out', 'index.html')}: a to b of neighbors\n"
+    assert len([*Path("out/gallery").rglob("*.png")]) == 2 + 3
+    page = Path("out/index.html").read_bytes()
+    assert b'"b:2"' in page
+    code, _, errors = run(capsys, "circuits", "a", "b", "-o", "other", "--gallery", "out/gallery", "-q")
+    assert (code, errors) == (0, "")
+    assert Path("other/index.html").read_bytes() == page
+    assert [path.name for path in Path("other").iterdir()] == ["index.html"]

@@ -70,6 +70,18 @@ NAMES = {
     "reading": """
         ChannelReducer NeuronGroups neuron_groups posneg LayerNMF Craft estimate_importance
     """,
+    "MACO and accentuation": """
+        maco maco_dataset init_maco_buffer box_size nb_crops crops_per_iteration noise_intensity values_range
+        Objective.layer Objective.neuron channel_ids optimize fourier accentuation image_seed dot_cossim plot_maco
+        transparency init_img accent_reg_layer accent_reg_alpha pgd_alpha img_to_params forward_init_img l1_compare
+        l2_compare dot_cossim_compare cosim spatial_channel fourrier_phase fourrier pixel nb_transforms box_crop
+        box_crop_2 uniform_gaussian_noise standard_box_transforms standard_jitter_transforms img_tr_obj
+        activation_cutoff render_vis_zoomsmooth
+    """,
+    "hooked transformers": """
+        load_hooked_model HookedViT run_with_cache run_with_hooks add_hook zero_ablate_hook hook_resid_post hook_mlp_out
+        hook_attn_out hook_post get_substitution_loss get_patch_logit_directions
+    """,
     "circuits": "extract_expanded_weights weights_to_heatmap_2d max2avg_pool2d MaxPool2dRelaxed",
 }
 

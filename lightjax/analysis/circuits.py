@@ -2,14 +2,15 @@
 
 import dataclasses
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lightjax import _checks
 from lightjax._structure import Model
-from lightjax.analysis import drawing, kernels, linearized
+from lightjax.analysis import circuits_section, drawing, kernels, linearized, page
 from lightjax.analysis.faithfulness import Faithfulness, Place, compared, mean_jacobian
 from lightjax.analysis.kernels import Families, Kernels
 from lightjax.analysis.reading import Reading, made_with
@@ -217,6 +218,49 @@ class ExpandedWeights(Reading):
         jacobian, active, count, places = mean_jacobian(network, place, photographs, count, places, seed, progress)
         about = {**self.settings, "photographs": count, "positions": places, "seed": seed}
         return compared(self.weights, jacobian, active, about)
+
+    def save_page(
+        self,
+        path: str | os.PathLike,
+        *,
+        also: "Iterable[ExpandedWeights]" = (),
+        number: int = 8,
+        sprites: str | os.PathLike | Mapping[str, np.ndarray] | None = None,
+    ) -> Path:
+        """Write a page to explore the weights: each unit with what it reads and what it feeds, and links between units.
+
+        The page is one file, which opens from disk. It asks nothing of a network. The address of a unit ends with its
+        name: circuits.html#mixed3b:179.
+
+        Args:
+          path: The page, NAME.html; or a folder for its index.html, which is made if it is not there.
+          also: Weights between other layers of the same network, such as those from this target to a later layer.
+          number: How many kernels that excite a unit are shown, and how many that inhibit it: the longest ones.
+          sprites: Pictures of the units: the folder of a gallery of these layers, or pictures `[H, W, C]` in [0, 1] by
+            name, such as "mixed3a:5".
+
+        Returns:
+          The page.
+
+        Raises:
+          TypeError, ValueError: If an argument is wrong, two of the weights are between the same layers or not of one
+            network, or the gallery has no picture of these layers.
+          OSError: If the page cannot be written; no half-written file is left.
+        """
+        every = [self, *_checks.several(also, "also", "weights")]
+        between = set()
+        for one in every:
+            if not isinstance(one, ExpandedWeights):
+                raise TypeError(f"also must be weights that lj.expanded_weights gave, got {_checks.shown(one)}")
+            if one.settings["model"] != self.settings["model"]:
+                raise ValueError(f"also must be of the same network, {self.settings['model']!r}, got another one")
+            if (one.source, one.target) in between:
+                raise ValueError(f"also must be between other layers, got {one.source!r} to {one.target!r} twice")
+            between.add((one.source, one.target))
+        section = circuits_section.section(every, _checks.count(number, "number"), sprites)
+        title = f"Circuits of {self.settings['model'].partition('@')[0]}"
+        about = {name: value for name, value in self.settings.items() if name not in ("source", "target")}
+        return page.write(path, title=title, sections=[section], settings={**about, "weights": section.title})
 
     def picture(self) -> np.ndarray:
         """The first units, each with the six kernels that are strongest."""

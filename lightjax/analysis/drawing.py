@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 _NEGATIVE = np.array([[5, 113, 176], [146, 197, 222]], np.float32) / 255
 _NEUTRAL = np.array([[247, 247, 247]], np.float32) / 255
 _POSITIVE = np.array([[244, 165, 130], [202, 0, 32]], np.float32) / 255
-_SCALE = np.concatenate([_NEGATIVE, _NEUTRAL, _POSITIVE])
+SCALE = np.concatenate([_NEGATIVE, _NEUTRAL, _POSITIVE])
 """Blue for negative numbers, nearly white for 0, red for positive ones: ColorBrewer's RdBu, as Captum has it."""
 _INK = (40, 40, 40)
 
@@ -21,7 +21,7 @@ def colored(values: np.ndarray, largest: float | None = None) -> np.ndarray:
       largest: The size of a number with full color; by default the largest one. Larger ones have full color, too.
     """
     x = _scaled(values, largest)
-    return np.stack([np.interp(x, np.linspace(-1, 1, 5), _SCALE[:, i]) for i in range(3)], -1).astype(np.float32)
+    return np.stack([np.interp(x, np.linspace(-1, 1, 5), SCALE[:, i]) for i in range(3)], -1).astype(np.float32)
 
 
 def over(picture: np.ndarray, values: np.ndarray, largest: float | None = None) -> np.ndarray:

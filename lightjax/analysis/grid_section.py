@@ -1,24 +1,18 @@
 """The grid as a part of a page: cells that show their channels, their classes and their place in the photograph."""
 
-import math
 import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lightjax import _checks
-from lightjax.analysis import drawing, page
-from lightjax.pictures import find_pictures, load_picture, read_settings
+from lightjax.analysis import drawing, page, sheets
 
 if TYPE_CHECKING:
     from lightjax.analysis.grid import Grid, Strongest
 
 CROP = 2
 """Pixels that are cut from each side of a cell, as Lucid does: the borders of a picture are seldom well determined."""
-
-LARGEST = 16383
-"""Most pixels along a side of a WebP file."""
 
 SPRITE = 64
 """Side in pixels of the picture of a channel."""
@@ -36,8 +30,8 @@ def section(grid: "Grid", sprites: str | os.PathLike | Mapping[int, np.ndarray] 
     """
     layer, strengths = grid.settings["layer"], grid.strengths
     rows, columns = strengths.shape
-    used = {int(number) for number in np.unique(grid.channels.numbers)}
-    known = {} if sprites is None else _sprites(sprites, layer, used)
+    used = {int(number): (layer, int(number)) for number in np.unique(grid.channels.numbers)}
+    known = {} if sprites is None else sheets.chosen(sprites, used, SPRITE)
     places = {number: place for place, number in enumerate(known)}
     names = [name.partition(",")[0] for name in grid.class_names]
     label = lambda number: names[number] if number < len(names) and names[number] else str(number)
@@ -53,36 +47,20 @@ def section(grid: "Grid", sprites: str | os.PathLike | Mapping[int, np.ndarray] 
         ],
         "blank": int((strengths == 0).sum()),
         "has_classes": grid.evidence.shape[-1] > 0,
-        "cells_source": _sheet(grid.pictures[:, :, CROP:-CROP, CROP:-CROP]),
+        "cells_source": sheets.address(grid.pictures[:, :, CROP:-CROP, CROP:-CROP]),
         "photograph_source": page.data_url(drawing.in_color(grid.photograph)),
-        "sprites_source": _sheet(_in_rows([*known.values()])) if known else "",
+        "sprites_source": sheets.address(sheets.in_rows([*known.values()])) if known else "",
         "details": {
             "rows": rows,
             "columns": columns,
             "channels": channels,
             "classes": classes,
             "strengths": [_rounded(x) for x in strengths.ravel()],
-            "sprites": _in_rows([*known.values()]).shape[:2] if known else (0, 0),
+            "sprites": sheets.in_rows([*known.values()]).shape[:2] if known else (0, 0),
             "start": int(strengths.argmax()),
         },
     }
     return page.Section(f"Grid of {layer}", "grid.html", values, "grid.css", "grid.js")
-
-
-def _sheet(cells: np.ndarray) -> str:
-    """Pictures `[h, w, H, W, C]` side by side, as an address that holds them; smaller ones if a file has no room."""
-    side = LARGEST // max(cells.shape[:2])
-    if max(cells.shape[2:4]) > side:
-        cells = np.stack([[drawing.resized(cell, (side, side)) for cell in row] for row in cells])
-    return page.data_url(drawing.in_color(np.concatenate(np.concatenate(cells, 1), 1)))
-
-
-def _in_rows(pictures: list[np.ndarray]) -> np.ndarray:
-    """Pictures of one size as `[h, w, H, W, C]`, about as many rows as columns; the last one fills up the last row."""
-    columns = math.ceil(math.sqrt(len(pictures)))
-    rows = -(-len(pictures) // columns)
-    filled = pictures + pictures[-1:] * (rows * columns - len(pictures))
-    return np.stack(filled).reshape(rows, columns, *pictures[0].shape)
 
 
 def _listed(found: "Strongest", name: Callable[[int], list], more: Callable[[int], list]) -> list[list[list]]:
@@ -95,35 +73,3 @@ def _listed(found: "Strongest", name: Callable[[int], list], more: Callable[[int
 
 def _rounded(value: float) -> float:
     return float(f"{value:.4g}")
-
-
-def _sprites(
-    given: str | os.PathLike | Mapping[int, np.ndarray], layer: str, wanted: set[int]
-) -> dict[int, np.ndarray]:
-    """Pictures of channels, `[SPRITE, SPRITE, 3]`, of those that are wanted."""
-    if isinstance(given, Mapping):
-        pictures = {
-            _checks.whole(n, "a channel of sprites", least=0): _checks.array(x, "a sprite") for n, x in given.items()
-        }
-        for x in pictures.values():
-            if x.ndim != 3 or x.shape[-1] not in (1, 3, 4) or not x.size or not (x.min() >= 0 and x.max() <= 1):
-                raise ValueError(f"sprites must be pictures [H, W, C] in [0, 1], got {_checks.shown(x)}")
-    else:
-        pictures = {}
-        for file in find_pictures(_checks.path(given, "sprites")):
-            try:
-                settings = read_settings(file)
-            except ValueError:  # no picture of a gallery
-                continue
-            asked = (settings.get("layer"), settings.get("kind"))
-            if asked == (layer, "positive") and settings.get("channel") in wanted:
-                pictures[settings["channel"]] = load_picture(file)
-    if not pictures:
-        raise ValueError(
-            f"sprites must have pictures of channels of {layer}, but there are none in {_checks.shown(given)}"
-        )
-    return {
-        number: drawing.resized(drawing.in_color(pictures[number]), (SPRITE, SPRITE))
-        for number in sorted(pictures)
-        if number in wanted
-    }

@@ -1,4 +1,4 @@
-"""The command line: `lightjax render`, `gallery`, `explain`, `atlas`, `layers`, `convert` and `statistics`.
+"""The command line: `lightjax render`, `gallery`, `explain`, `atlas`, `circuits`, `layers`, `convert` and `statistics`.
 
 Typer reads the arguments. Errors are one line on standard error and exit code 2.
 """
@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from lightjax._files import Forgiving
-from lightjax.cli import atlas, explain, gallery, networks, render, statistics
+from lightjax.cli import atlas, circuits, explain, gallery, networks, render, statistics
 
 app = typer.Typer(
     name="lightjax",
@@ -43,6 +43,7 @@ app.command(epilog=render.EPILOG)(render.render)
 app.command(epilog=gallery.EPILOG)(gallery.gallery)
 app.command(epilog=explain.EPILOG)(explain.explain)
 app.command(epilog=atlas.EPILOG)(atlas.atlas)
+app.command(epilog=circuits.EPILOG)(circuits.circuits)
 app.command(epilog=networks.LAYERS_EPILOG)(networks.layers)
 app.command(epilog=networks.CONVERT_EPILOG)(networks.convert)
 app.command(epilog=statistics.EPILOG)(statistics.statistics)

@@ -276,6 +276,10 @@ CALLS: dict[str, Callable[[], Call]] = {
         (weights(), [PICTURE]),
         {"number": 1, "positions": 1, "seed": 0, "model": plane, "progress": False},
     ),
+    "ExpandedWeights.save_page": lambda: (
+        (weights(), Path("page.html")),
+        {"also": [], "number": 1, "sprites": {"a:0": PICTURE}},
+    ),
     "Kernels.picture": lambda: ((weights().reads(0, 1),), {"pictures": [PICTURE]}),
     "rest": lambda: ((chain, "a"), {"size": 8}),
     "saliency": of("b:1", PICTURE, model=chain, draws=2),
@@ -385,6 +389,7 @@ EXTRAS: dict[str, Callable] = {
     "ExpandedWeights.feeds": analysis.ExpandedWeights.feeds,
     "ExpandedWeights.families": analysis.ExpandedWeights.families,
     "ExpandedWeights.faithfulness": analysis.ExpandedWeights.faithfulness,
+    "ExpandedWeights.save_page": analysis.ExpandedWeights.save_page,
     "Kernels.picture": analysis.Kernels.picture,
     **{
         f"Dictionary.{name}": getattr(lj.Dictionary, name)
