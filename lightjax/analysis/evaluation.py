@@ -115,6 +115,7 @@ def evaluate(
             raise ValueError(f"{one.name} was made with {made}, but model is {source}")
     goals = [_goal(one, model) for one in found]
     units = [_unit(goal, model, one.picture) for goal, one in zip(goals, found, strict=True)]
+    views = [_transform(one) for one in found]
     if eye is not None:
         try:
             eye = opened(eye)
@@ -126,8 +127,8 @@ def evaluate(
 
     table: dict[str, list[float]] = {}
     with bar(len(found), "render", progress) as shown:
-        for one, goal, unit in zip(found, goals, units, strict=True):
-            numbers = _own(model, one, goal, unit, draws, seed)
+        for one, goal, unit, transform in zip(found, goals, units, views, strict=True):
+            numbers = _own(model, one.picture, goal, unit, transform, draws, seed)
             if eye is not None:
                 numbers["eye"] = _choice(eye, one.picture, model, unit)
             for name, value in numbers.items():
@@ -226,6 +227,14 @@ def _unit(goal: Objective, model: Model, picture: np.ndarray) -> _Unit | None:
     return _Unit(goal, number, among, number if goal.layers[0] == logits else None)
 
 
+def _transform(one: _Render) -> Transform | str | None:
+    """The transform of a render; a text if a file cannot hold it."""
+    try:
+        return record.read("transform", one.settings["transform"], one.name)
+    except record.Foreign as error:
+        return str(error)
+
+
 def _check_eye(eye: Model, model: Model) -> None:
     """Check that the eye is another network than the one under study.
 
@@ -247,28 +256,34 @@ def _check_eye(eye: Model, model: Model) -> None:
 # Renders.
 
 
-def _own(model: Model, one: _Render, goal: Objective, unit: _Unit | None, draws: int, seed: int) -> dict[str, float]:
+def _own(
+    model: Model,
+    picture: np.ndarray,
+    goal: Objective,
+    unit: _Unit | None,
+    transform: Transform | str | None,
+    draws: int,
+    seed: int,
+) -> dict[str, float]:
     """What the network under study says about a picture."""
-    picture = jnp.asarray(one.picture)[None]
+    images = jnp.asarray(picture)[None]
     nothing = float("nan")
     found = {"value": 0.0, "views": nothing, "rank": nothing, "choice": nothing}
-    key = jax.random.key(seed)
+    for_noise, for_views = jax.random.split(jax.random.key(seed))
     if unit is None:
-        found["value"] = float(_values(model, goal, picture)[0])
+        found["value"] = float(_values(model, goal, images)[0])
     else:
-        noise = jax.random.uniform(key, (draws, *one.picture.shape))
-        among = np.asarray(_of_all_units(model, unit.goal, jnp.concatenate([picture, noise]), unit.among))
+        noise = jax.random.uniform(for_noise, (draws, *picture.shape))
+        among = np.asarray(_of_all_units(model, unit.goal, jnp.concatenate([images, noise]), unit.among))
         found["value"] = float(among[0, unit.number])
         found["rank"] = measures.rank(among[0] - among[1:].mean(0), unit.number)
         if unit.label is not None:
             found["choice"] = measures.rank(among[0], unit.number)
-    try:
-        transform = record.read("transform", one.settings["transform"], one.name)
-    except record.Foreign:
-        return found
     if transform is None:
-        return found | {"views": found["value"]}
-    return found | {"views": float(_in_views(model, goal, picture, transform, jax.random.split(key, draws)))}
+        found["views"] = found["value"]
+    elif not isinstance(transform, str):
+        found["views"] = float(_in_views(model, goal, images, transform, jax.random.split(for_views, draws)))
+    return found
 
 
 @by_structure
