@@ -94,6 +94,14 @@ def test_the_slope_of_noise_is_minus_twice_the_exponent_of_its_amplitude(power):
     assert abs(measures.spectrum_slope(noise.real) + 2 * power) < 0.2
 
 
+def test_path_likeness_leaves_out_pairs_of_a_photograph_with_itself():
+    one, same, other = RANDOM.normal(size=6), RANDOM.normal(size=(3, 6)), RANDOM.normal(size=(2, 6))
+    own = np.mean([cosine(one, x) for x in same])
+    within = np.mean([cosine(same[i], same[j]) for i, j in ((0, 1), (0, 2), (1, 2))])
+    across = np.mean([cosine(a, b) for a in same for b in other])
+    np.testing.assert_allclose(measures.path_likeness(one, same, other), (own - across) / (within - across))
+
+
 def test_a_photograph_of_the_class_goes_along_its_path_and_one_of_another_does_not():
     same, across = RANDOM.normal(size=(40, 6)) + 3 * np.eye(6)[0], RANDOM.normal(size=(40, 6)) + 3 * np.eye(6)[1]
     found = np.mean([measures.path_likeness(x, same[20:], across) for x in same[:20]])
