@@ -127,6 +127,15 @@ def test_the_rank_is_over_noise_and_the_choice_is_not_and_views_are_draws_of_the
     assert worst.column("rank") == (above > above[0]).sum() == 2, "though this channel is always the largest"
 
 
+def test_all_units_share_the_programs(compiled):
+    one = rendered("layer:1", [0.3, 0.9, 0.4])
+    texts = [f"channel('layer', {i})" for i in range(3)] + [f"class_logit({i})" for i in range(3)]
+    renders = [dataclasses.replace(one, settings=one.settings | {"objective": text}) for text in texts]
+    compiled.clear()
+    assert lj.evaluate(renders, model=classifier, draws=200, progress=False).column("rank").tolist() == [2, 0, 1] * 2
+    assert compiled.count("jit(_of_all_units)") == 4  # the picture and noise, for a channel and a logit
+
+
 def test_the_eye_ranks_the_class_of_the_same_name_at_its_own_size():
     stranger.size = (8, 8)  # refuses others
     color = np.array([0.6, 0.7, 0.8])

@@ -16,6 +16,7 @@ from lightjax import _checks, labels, networks, record
 from lightjax._activations import call
 from lightjax._structure import Model, by_structure
 from lightjax.analysis import compared, drawing, measures
+from lightjax.analysis.at_layer import as_data
 from lightjax.analysis.evaluated import MEANINGS, SIDE, Evaluation
 from lightjax.analysis.folder import content
 from lightjax.analysis.reading import made_with
@@ -208,7 +209,7 @@ def _goal(one: _Render, model: Model) -> Objective:
     try:
         if not isinstance(objective, str):
             raise ValueError("it is a Python object")
-        return goal_of(objective, model, shapes_of(model, (1, *one.picture.shape)))
+        return as_data(goal_of(objective, model, shapes_of(model, (1, *one.picture.shape))))
     except (ValueError, IndexError) as error:
         reason = _checks.in_a_line(error, 200)
         raise ValueError(f"renders: the objective of {one.name} cannot be read back ({reason})") from None
