@@ -21,7 +21,7 @@ from lightjax.analysis.evaluated import MEANINGS, SIDE, Evaluation
 from lightjax.analysis.folder import content
 from lightjax.analysis.reading import made_with
 from lightjax.analysis.rest import goal_of, opened, shapes_of, values_of
-from lightjax.contracts import own_channels, own_size
+from lightjax.contracts import Shapes, own_channels, own_size
 from lightjax.networks import architectures
 from lightjax.objectives import Objective, channel, class_logit, neuron
 from lightjax.objectives.base import PRIMITIVES
@@ -116,8 +116,9 @@ def evaluate(
         if one.settings["model"] != source:
             made = _checks.in_a_line(one.settings["model"], 200)
             raise ValueError(f"{one.name} was made with {made}, but model is {source}")
-    goals = [_goal(one, model) for one in found]
-    units = [_unit(goal, model, one.picture) for goal, one in zip(goals, found, strict=True)]
+    shapes = {size: shapes_of(model, (1, *size)) for size in {one.picture.shape for one in found}}
+    goals = [_goal(one, model, shapes[one.picture.shape]) for one in found]
+    units = [_unit(goal, model, shapes[one.picture.shape]) for goal, one in zip(goals, found, strict=True)]
     views = [_transform(one) for one in found]
     eye = None if eye is None else opened_eye(eye, model)
     whole = None if folder is None else compared.photographs(folder, model, layers)
@@ -204,24 +205,23 @@ def _read(one: Result | Path, bands: int, stems: Mapping[str, int]) -> _Render:
     return _Render(name, np.asarray(pictures[0], np.float32), settings)
 
 
-def _goal(one: _Render, model: Model) -> Objective:
+def _goal(one: _Render, model: Model, shapes: Shapes) -> Objective:
     objective = one.settings["objective"]
     try:
         if not isinstance(objective, str):
             raise ValueError("it is a Python object")
-        return as_data(goal_of(objective, model, shapes_of(model, (1, *one.picture.shape))))
+        return as_data(goal_of(objective, model, shapes))
     except (ValueError, IndexError) as error:
         reason = _checks.in_a_line(error, 200)
         raise ValueError(f"renders: the objective of {one.name} cannot be read back ({reason})") from None
 
 
-def _unit(goal: Objective, model: Model, picture: np.ndarray) -> _Unit | None:
+def _unit(goal: Objective, model: Model, shapes: Shapes) -> _Unit | None:
     """The unit that an objective is about; None for other objectives, such as directions and sums."""
     kind = PRIMITIVES.get(goal.fn)
     if kind is None or kind.constructor not in (channel, neuron, class_logit) or np.ndim(goal.leaves[0]):
         return None
     number = int(goal.leaves[0])
-    shapes = shapes_of(model, (1, *picture.shape))
     among = shapes[goal.layers[0]].shape[-1]
     return _Unit(goal, number, among, number if is_logits(goal.layers[0], model) else None)
 
