@@ -24,8 +24,8 @@ from PIL import Image
 
 import lightjax as lj
 from lightjax import batching, cli, objectives, ops, optimize
+from lightjax.gallery import beside, page
 from lightjax.gallery import manifest as manifests
-from lightjax.gallery import page
 from lightjax.gallery import run as gallery
 from lightjax.networks import weights
 from lightjax.pictures import load_picture, read_settings, save, sheet
@@ -472,8 +472,8 @@ def test_examples_are_found_once_and_anew_when_the_folder_changes(tmp_path, monk
         "progress": False,
     }
     looked = []
-    find = gallery.dataset_examples.find
-    monkeypatch.setattr(gallery.dataset_examples, "find", lambda *a, **k: looked.append(1) or find(*a, **k))
+    find = beside.dataset_examples.find
+    monkeypatch.setattr(beside.dataset_examples, "find", lambda *a, **k: looked.append(1) or find(*a, **k))
     for expected in (2, 2):
         gallery.render(tmp_path / "g", ["conv2d0"], **settings)
         assert len(json.loads((tmp_path / "g" / "examples.json").read_text())["examples"]["conv2d0:0"]) == expected
@@ -482,6 +482,52 @@ def test_examples_are_found_once_and_anew_when_the_folder_changes(tmp_path, monk
     gallery.render(tmp_path / "g", ["conv2d0"], **settings)
     assert len(json.loads((tmp_path / "g" / "examples.json").read_text())["examples"]["conv2d0:0"]) == 3
     assert "examples/conv2d0-0000-3.jpg" in (tmp_path / "g" / "index.html").read_text()
+
+
+def test_figures_of_an_evaluation_are_measured_once_and_anew_for_another_eye(tmp_path, monkeypatch):
+    """Of pictures that excite channels, as `lj.evaluate` finds them; the page has them, and a later run keeps them."""
+    (tmp_path / "photographs").mkdir()
+    draw = np.random.default_rng(0)
+    for i in range(40):
+        save(tmp_path / "photographs" / f"{i}.png", draw.random((32, 32, 3)) * draw.random(3))
+    settings = {"channels": [3, 5], "steps": 4, "size": 32, "model": small, "negative": True, "progress": False}
+    measured = []
+    evaluate = beside.evaluation.evaluate
+    monkeypatch.setattr(beside.evaluation, "evaluate", lambda *a, **k: measured.append(1) or evaluate(*a, **k))
+    render = lambda **more: gallery.render(tmp_path / "g", ["conv"], **settings, **more)
+    read = lambda: json.loads((tmp_path / "g" / "evaluation.json").read_text())["figures"]
+    for _ in range(2):
+        render(evaluate=True)
+    assert len(measured) == 1
+    files = [tmp_path / "g" / "conv" / f"{channel:04}.png" for channel in (3, 5)]
+    table = lj.evaluate(files, model=small, progress=False)
+    assert read() == {
+        f"conv:{channel}": dict(zip(table.columns, row.tolist(), strict=True))
+        for channel, row in zip((3, 5), table.values, strict=True)
+    }
+    assert read()["conv:3"].keys() == {"value", "views", "rank", "slope"}
+    render(eye=lambda images: {"seen": images}, examples=tmp_path / "photographs")
+    assert read()["conv:3"].keys() == {"value", "views", "rank", "slope", "told", "sure", "alike"}
+    render()
+    assert len(measured) == 2
+    text = (tmp_path / "g" / "index.html").read_text()
+    shown = json.loads(re.search(r'<script type="application/json">(.*?)</script>', text, re.DOTALL)[1])["3"]["figures"]
+    assert shown == {name: float(f"{value:.4g}") for name, value in read()["conv:3"].items()}
+    assert "told, smallest first" in text
+    (tmp_path / "g" / "evaluation.json").write_text('{"eye": 3}')
+    render(evaluate=True)
+    assert read()["conv:3"].keys() == {"value", "views", "rank", "slope"}, "a file that is not ours is made anew"
+
+
+def test_an_eye_that_has_nothing_to_judge_is_refused_before_anything_is_rendered(tmp_path):
+    with pytest.raises(ValueError, match="nothing to judge: give examples as well, or a layer whose channels are"):
+        gallery.render(tmp_path / "g", ["conv"], model=small, size=32, eye=lambda images: {"seen": images})
+    (tmp_path / "photographs").mkdir()
+    save(tmp_path / "photographs" / "one.png", np.zeros((32, 32, 3)))
+    few = {"eye": lambda images: {"seen": images}, "examples": tmp_path / "photographs"}
+    with pytest.raises(ValueError, match="photographs must be at least 40, got 1"):
+        gallery.render(tmp_path / "g", ["conv"], model=small, size=32, **few)
+    assert not (tmp_path / "g").exists()
 
 
 def test_a_folder_without_photographs_is_refused_before_anything_is_rendered(tmp_path, capsys):
@@ -600,6 +646,8 @@ def test_distributed_without_a_cluster_is_an_error(tmp_path, capsys):
         (("--steps", "-1"), "steps"),
         (("--model", "bvlc_googlnet"), "did you mean 'bvlc_googlenet'"),
         (("--examples", "nowhere"), "there is no folder nowhere to take --examples from"),
+        (("--eye", "bvlc_googlenet"), "eye must be another network than the one under study"),
+        (("--no-positive", "--negative", "--evaluate"), "positive must be True to evaluate"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_made(tmp_path, capsys, options, told):

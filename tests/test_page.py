@@ -317,6 +317,50 @@ def test_the_view_of_a_channel_shows_all_there_is(visit, gallery):
     assert tab.locator(".copied").inner_text() == ""
 
 
+def test_figures_sort_the_tiles_of_each_layer_and_show_in_tiles_and_view(visit, tmp_path):
+    ranks = {1: 4, 2: 0, 3: None, 4: 10}
+    entries = [
+        entry(tmp_path, layer, channel, figures={} if rank is None else {"rank": rank, "slope": -channel / 3})
+        for layer in ("a", "b")
+        for channel, rank in ranks.items()
+    ]
+    tab = visit(write(tmp_path, entries), "#b/1")
+    assert tab.locator(".figures").inner_text().split("\n")[1:4] == [
+        "rank",
+        "4",
+        "units of the layer that the picture excites more, each over noise: 0 is the best",
+    ]
+    tab.keyboard.press("ArrowRight")
+    tab.keyboard.press("ArrowRight")
+    assert tab.locator(".figures").is_hidden(), "channel 3 was not measured"
+    tab.keyboard.press("Escape")
+    order = tab.get_by_label("Order of the pictures")
+    assert order.locator("option").all_inner_texts()[:3] == [
+        "by channel",
+        "rank, smallest first",
+        "rank, largest first",
+    ]
+    order.select_option(label="rank, smallest first")
+    assert shown(tab) == [f"#{layer}/{channel}" for layer in "ab" for channel in (2, 1, 4, 3)]
+    assert tab.locator(".tile span").all_inner_texts()[:4] == ["2 rank 0", "1 rank 4", "4 rank 10", "3"]
+    tab.get_by_label("Search").fill("1-3")
+    order.select_option(label="slope, largest first")
+    assert shown(tab) == [f"#{layer}/{channel}" for layer in "ab" for channel in (1, 2, 3)]
+    tab.locator(".tile >> nth=0").press("ArrowRight")
+    assert focused(tab) == "#a/2"
+    order.select_option(label="rank, largest first")
+    tab.locator("[href='#a/2']").press("ArrowRight")
+    assert focused(tab) == "#a/3"
+    order.select_option(label="by channel")
+    assert shown(tab) == [f"#{layer}/{channel}" for layer in "ab" for channel in (1, 2, 3)]
+    assert tab.locator(".tile span").all_inner_texts()[:2] == ["1", "2"]
+
+
+def test_a_gallery_without_figures_has_no_order(visit, gallery):
+    tab = visit(gallery, "#mixed4a/97")
+    assert tab.locator(".order, .figures").count() == 0
+
+
 def test_a_link_leads_to_its_channel_and_closing_leads_to_its_layer(visit, gallery):
     tab = visit(gallery, "#mixed4b/101")
     assert tab.get_by_role("dialog", name="mixed4b 101").is_visible()

@@ -26,9 +26,9 @@ MEANINGS = {
     "choice": "classes that the network prefers: 0 if it would say the class of the picture",
     "eye": "classes that the eye, another network, prefers: 0 if it would say the class",
     "slope": "exponent of the power spectrum; photographs have about -2 to -4",
-    "told": "share of trials in which the eye tells photographs that excite the unit from others; chance 0.5",
-    "sure": "the same with how sure the eye is, mean sigmoid",
-    "alike": "mean similarity, to the eye, of photographs in pairs, weighted by the unit's activations (MonoScore)",
+    "told": "of the unit, not the picture: share of trials in which the eye tells what photographs excite it",
+    "sure": "of the unit: the same with how sure the eye is, 0 to 1; comparable for one eye only",
+    "alike": "of the unit: mean similarity of photographs to the eye, weighted by its activations (MonoScore)",
 }
 """What the columns say; the columns after these are path likenesses, `likeness LAYER`."""
 

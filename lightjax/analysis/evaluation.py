@@ -2,7 +2,8 @@
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,11 +16,12 @@ from lightjax import _checks, labels, networks, record
 from lightjax._activations import call
 from lightjax._structure import Model, by_structure
 from lightjax.analysis import compared, drawing, measures
+from lightjax.analysis.at_layer import as_data
 from lightjax.analysis.evaluated import MEANINGS, SIDE, Evaluation
 from lightjax.analysis.folder import content
 from lightjax.analysis.reading import made_with
 from lightjax.analysis.rest import goal_of, opened, shapes_of, values_of
-from lightjax.contracts import own_channels, own_size
+from lightjax.contracts import Shapes, own_channels, own_size
 from lightjax.networks import architectures
 from lightjax.objectives import Objective, channel, class_logit, neuron
 from lightjax.objectives.base import PRIMITIVES
@@ -107,27 +109,26 @@ def evaluate(
         raise ValueError("features must be None without an eye and photographs")
     listed = _listed(renders)
     model = _network(model, listed)
-    found = [_read(one, own_channels(model)) for one in listed]
+    stems = Counter(one.stem for one in listed if isinstance(one, Path))
+    found = [_read(one, own_channels(model), stems) for one in listed]
     source = made_with(model)["model"]
     for one in found:
         if one.settings["model"] != source:
             made = _checks.in_a_line(one.settings["model"], 200)
             raise ValueError(f"{one.name} was made with {made}, but model is {source}")
-    goals = [_goal(one, model) for one in found]
-    units = [_unit(goal, model, one.picture) for goal, one in zip(goals, found, strict=True)]
-    if eye is not None:
-        try:
-            eye = opened(eye)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"eye: {error}") from None
-        _check_eye(eye, model)
+    shapes = {size: shapes_of(model, (1, *size)) for size in {one.picture.shape for one in found}}
+    goals = [_goal(one, model, shapes[one.picture.shape]) for one in found]
+    units = [_unit(goal, model, shapes[one.picture.shape]) for goal, one in zip(goals, found, strict=True)]
+    views = [_transform(one) for one in found]
+    eye = None if eye is None else opened_eye(eye, model)
     whole = None if folder is None else compared.photographs(folder, model, layers)
     judge = None if eye is None or folder is None else compared.judge(eye, folder, features)
 
     table: dict[str, list[float]] = {}
+    noise: dict[Any, np.ndarray] = {}
     with bar(len(found), "render", progress) as shown:
-        for one, goal, unit in zip(found, goals, units, strict=True):
-            numbers = _own(model, one, goal, unit, draws, seed)
+        for one, goal, unit, transform in zip(found, goals, units, views, strict=True):
+            numbers = _own(model, one.picture, goal, unit, transform, draws, seed, noise)
             if eye is not None:
                 numbers["eye"] = _choice(eye, one.picture, model, unit)
             for name, value in numbers.items():
@@ -182,12 +183,13 @@ def _network(model: Model | str | os.PathLike | None, listed: Sequence[Result | 
     return networks.load_model(name)
 
 
-def _read(one: Result | Path, bands: int) -> _Render:
-    """A render with its settings."""
+def _read(one: Result | Path, bands: int, stems: Mapping[str, int]) -> _Render:
+    """A render with its settings. Its folder is part of its name if several files are called the same."""
     if isinstance(one, Result):
         name, settings, pictures = str(one.settings.get("objective")), one.settings, one.images
     else:
-        name, settings = one.stem, read_settings(one)
+        name = one.stem if stems[one.stem] == 1 else f"{one.resolve().parent.name}/{one.stem}"
+        settings = read_settings(one)
         pictures = load_picture(one, gray=bands == 1)[None]
     missing = [key for key in ("objective", "model", "transform", "size") if key not in settings]
     if missing:
@@ -203,35 +205,52 @@ def _read(one: Result | Path, bands: int) -> _Render:
     return _Render(name, np.asarray(pictures[0], np.float32), settings)
 
 
-def _goal(one: _Render, model: Model) -> Objective:
+def _goal(one: _Render, model: Model, shapes: Shapes) -> Objective:
     objective = one.settings["objective"]
     try:
         if not isinstance(objective, str):
             raise ValueError("it is a Python object")
-        return goal_of(objective, model, shapes_of(model, (1, *one.picture.shape)))
+        return as_data(goal_of(objective, model, shapes))
     except (ValueError, IndexError) as error:
         reason = _checks.in_a_line(error, 200)
         raise ValueError(f"renders: the objective of {one.name} cannot be read back ({reason})") from None
 
 
-def _unit(goal: Objective, model: Model, picture: np.ndarray) -> _Unit | None:
+def _unit(goal: Objective, model: Model, shapes: Shapes) -> _Unit | None:
     """The unit that an objective is about; None for other objectives, such as directions and sums."""
     kind = PRIMITIVES.get(goal.fn)
     if kind is None or kind.constructor not in (channel, neuron, class_logit) or np.ndim(goal.leaves[0]):
         return None
     number = int(goal.leaves[0])
-    shapes = shapes_of(model, (1, *picture.shape))
-    logits = getattr(model, "logits", LOGITS)
     among = shapes[goal.layers[0]].shape[-1]
-    return _Unit(goal, number, among, number if goal.layers[0] == logits else None)
+    return _Unit(goal, number, among, number if is_logits(goal.layers[0], model) else None)
 
 
-def _check_eye(eye: Model, model: Model) -> None:
-    """Check that the eye is another network than the one under study.
+def _transform(one: _Render) -> Transform | str | None:
+    """The transform of a render; a text if a file cannot hold it."""
+    try:
+        return record.read("transform", one.settings["transform"], one.name)
+    except record.Foreign as error:
+        return str(error)
+
+
+def is_logits(layer: str, model: Model) -> bool:
+    """Whether the units of a layer are the classes of a network."""
+    return layer == getattr(model, "logits", LOGITS)
+
+
+def opened_eye(eye: Model | str | os.PathLike, model: Model) -> Model:
+    """The eye, which is another network than the one under study.
 
     Raises:
-      ValueError: If it is the same one, or has the same weights.
+      TypeError: If it is no network.
+      ValueError: If it is the network itself, or has the same weights.
+      WeightsError: If it cannot be found or loaded.
     """
+    try:
+        eye = opened(eye)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"eye: {error}") from None
     source = lambda one: getattr(one, "source", "").removesuffix(", float16 weights")
     arrays, others = ([x for x in jax.tree.leaves(one) if hasattr(x, "shape")] for one in (eye, model))
     alike = len(arrays) == len(others) > 0 and all(
@@ -242,33 +261,44 @@ def _check_eye(eye: Model, model: Model) -> None:
             f"eye must be another network than the one under study, {made_with(model)['model']}: what excites a "
             "network always looks right to it"
         )
+    return eye
 
 
 # Renders.
 
 
-def _own(model: Model, one: _Render, goal: Objective, unit: _Unit | None, draws: int, seed: int) -> dict[str, float]:
-    """What the network under study says about a picture."""
-    picture = jnp.asarray(one.picture)[None]
+def _own(
+    model: Model,
+    picture: np.ndarray,
+    goal: Objective,
+    unit: _Unit | None,
+    transform: Transform | str | None,
+    draws: int,
+    seed: int,
+    noise: dict[Any, np.ndarray],
+) -> dict[str, float]:
+    """What the network under study says about a picture. `noise` keeps what it says about noise, for each layer."""
+    images = jnp.asarray(picture)[None]
     nothing = float("nan")
     found = {"value": 0.0, "views": nothing, "rank": nothing, "choice": nothing}
-    key = jax.random.key(seed)
+    for_noise, for_views = jax.random.split(jax.random.key(seed))
     if unit is None:
-        found["value"] = float(_values(model, goal, picture)[0])
+        found["value"] = float(_values(model, goal, images)[0])
     else:
-        noise = jax.random.uniform(key, (draws, *one.picture.shape))
-        among = np.asarray(_of_all_units(model, unit.goal, jnp.concatenate([picture, noise]), unit.among))
-        found["value"] = float(among[0, unit.number])
-        found["rank"] = measures.rank(among[0] - among[1:].mean(0), unit.number)
+        layer = (unit.goal.fn, unit.goal.layers, unit.goal.options, str(unit.goal.leaves[1:]), picture.shape)
+        if layer not in noise:
+            drawn = jax.random.uniform(for_noise, (draws, *picture.shape))
+            noise[layer] = np.asarray(_of_all_units(model, unit.goal, drawn, unit.among)).mean(0)
+        among = np.asarray(_of_all_units(model, unit.goal, images, unit.among))[0]
+        found["value"] = float(among[unit.number])
+        found["rank"] = measures.rank(among - noise[layer], unit.number)
         if unit.label is not None:
-            found["choice"] = measures.rank(among[0], unit.number)
-    try:
-        transform = record.read("transform", one.settings["transform"], one.name)
-    except record.Foreign:
-        return found
+            found["choice"] = measures.rank(among, unit.number)
     if transform is None:
-        return found | {"views": found["value"]}
-    return found | {"views": float(_in_views(model, goal, picture, transform, jax.random.split(key, draws)))}
+        found["views"] = found["value"]
+    elif not isinstance(transform, str):
+        found["views"] = float(_in_views(model, goal, images, transform, jax.random.split(for_views, draws)))
+    return found
 
 
 @by_structure

@@ -55,6 +55,13 @@ def gallery(
     examples: Annotated[
         Path | None, typer.Option(help="Folder of photographs: show those that excite a channel most.")
     ] = None,
+    evaluate: Annotated[
+        bool, typer.Option("--evaluate", help="Measure the pictures; the page shows the figures and sorts by them.")
+    ] = False,
+    eye: Annotated[
+        str | None,
+        typer.Option(help="Another network that judges: name or weights file. Implies --evaluate.", show_default=False),
+    ] = None,
     distributed: Annotated[
         bool, typer.Option("--distributed", help="Render the share of this process of a cluster.")
     ] = False,
@@ -89,6 +96,8 @@ def gallery(
                 chunk=chunk,
                 share=cluster.this_process() if distributed else cluster.Rank(0, 1),
                 examples=examples,
+                evaluate=evaluate,
+                eye=eye,
                 progress=not quiet,
                 **settings,
             )

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from lightjax import _checks, _files, networks
 from lightjax.analysis import page as pages
+from lightjax.analysis.evaluated import MEANINGS
 from lightjax.gallery.manifest import KINDS, Batch, batches_of, files_of
 from lightjax.pictures import read_settings
 
@@ -35,6 +36,7 @@ def write(folder: Path, *, title: str, settings: Mapping[str, Any], entries: Seq
           The first positive picture stands for the channel in the grid;
         - "command": what makes them again;
         - "examples", which may be missing: pictures of a data set that excite it, `{"file", "value", "source"}`;
+        - "figures", which may be missing: numbers by columns of an evaluation (see `analysis.MEANINGS`);
         - "label", which may be missing: a name, as classes have.
 
         Layers are shown in the order of their first entries, channels by ascending number.
@@ -57,6 +59,7 @@ def write(folder: Path, *, title: str, settings: Mapping[str, Any], entries: Seq
         for picture in entry["pictures"]:
             _checks.one_of(picture["kind"], KINDS, f"kind of a picture of {name}:")
         channels[entry["channel"]] = entry
+    known = {name for entry in entries for name in entry.get("figures", ())}
     script = pages.asset("page.js", "lightjax.gallery")
     text = (
         pages.environment("lightjax.gallery")
@@ -65,6 +68,7 @@ def write(folder: Path, *, title: str, settings: Mapping[str, Any], entries: Seq
             title=title,
             settings=[(name, _plain(value)) for name, value in settings.items()],
             steps=_plain(settings.get("steps", "")),
+            figures={name: meaning for name, meaning in MEANINGS.items() if name in known},
             layers=[_layer(name, [channels[i] for i in sorted(channels)]) for name, channels in layers.items()],
             style=pages.asset("page.css", "lightjax.gallery"),
             script=script,
@@ -76,13 +80,16 @@ def write(folder: Path, *, title: str, settings: Mapping[str, Any], entries: Seq
     return path
 
 
-def entries(folder: Path, manifest: Mapping[str, Any], examples: Mapping[str, Any]) -> list[dict[str, Any]]:
+def entries(
+    folder: Path, manifest: Mapping[str, Any], examples: Mapping[str, Any], figures: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
     """The entries for `page.write`, from the metadata of the existing pictures.
 
     Args:
       folder: The folder of the gallery.
       manifest: Its manifest.
       examples: Photographs by "layer:channel", as `examples.find` describes them.
+      figures: Numbers of an evaluation by "layer:channel".
 
     Returns:
       One entry for each channel with a picture, by layer in the order of the manifest, then by channel.
@@ -109,6 +116,7 @@ def entries(folder: Path, manifest: Mapping[str, Any], examples: Mapping[str, An
                         "pictures": [],
                         "command": "",
                         "examples": examples.get(f"{batch.layer}:{channel}", []),
+                        "figures": (figures or {}).get(f"{batch.layer}:{channel}", {}),
                     },
                 )
                 entry["pictures"].append({"kind": batch.kind, "file": name, "values": values})
@@ -171,7 +179,9 @@ def _thumbnail(pictures: Sequence[Mapping[str, Any]]) -> str:
 def _details(entry: Mapping[str, Any]) -> dict[str, Any]:
     pictures = [{**picture, "values": [_rounded(v) for v in picture["values"]]} for picture in entry["pictures"]]
     examples = [{**example, "value": _rounded(example["value"])} for example in entry.get("examples", ())]
-    return {"pictures": pictures, "command": entry["command"]} | ({"examples": examples} if examples else {})
+    figures = {name: _rounded(value) for name, value in entry.get("figures", {}).items()}
+    more = {"examples": examples, "figures": figures}
+    return {"pictures": pictures, "command": entry["command"]} | {name: seen for name, seen in more.items() if seen}
 
 
 def _rounded(value: float) -> float | None:

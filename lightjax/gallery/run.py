@@ -27,11 +27,10 @@ import numpy as np
 
 from lightjax import _checks, _files, batching, networks, objectives
 from lightjax._structure import Model
-from lightjax.analysis import crops as dataset_examples
 from lightjax.analysis import folder as photographs
+from lightjax.gallery import beside
 from lightjax.gallery import manifest as manifests
-from lightjax.gallery import page
-from lightjax.gallery.manifest import EXAMPLES, KINDS, MANIFEST, Batch
+from lightjax.gallery.manifest import KINDS, MANIFEST, Batch
 from lightjax.objectives import Objective
 from lightjax.optimize import Setup
 from lightjax.pictures import check_shown, save
@@ -84,6 +83,8 @@ def render(
     chunk: int | None = None,
     share: tuple[int, int] = (0, 1),
     examples: Path | None = None,
+    evaluate: bool = False,
+    eye: Model | str | os.PathLike | None = None,
     progress: bool = True,
     **settings: Unpack[Settings],
 ) -> Gallery:
@@ -100,6 +101,10 @@ def render(
         as fit into memory, at most 8 on a CPU. The first call decides for all later ones.
       share: (i, n) with 0 <= i < n: render only the batches whose number k satisfies k mod n = i.
       examples: A folder of photographs: those that excite a channel most are shown beside its pictures.
+      evaluate: Whether to measure the pictures that excite channels, as `lj.evaluate` does; positive must be True. The
+        page shows the figures, and sorts by them.
+      eye: Another network that judges, as for `lj.evaluate`: pictures of classes, and, with at least 40 examples,
+        whether one can tell what a channel responds to. It implies `evaluate`.
       progress: Whether to show a progress bar.
       **settings: Keywords of `visualize`: steps (512 by default), model, image, size, transform, optimizer, relu,
         views, start, seed. `snapshots` must be empty.
@@ -125,11 +130,12 @@ def render(
         _checks.whole(chunk, "chunk", least=1)
     if snapshots := settings.pop("snapshots", ()):
         raise ValueError(f"snapshots must be empty for a gallery, got {snapshots!r}")
-    if examples is not None:  # otherwise this would fail at the very end
-        photographs.pictures_in(examples, folder / EXAMPLES)
+    if not positive and (evaluate or eye is not None):
+        raise ValueError("positive must be True to evaluate: only pictures that excite a channel are measured")
     given = settings.pop("model", None)
     name = networks.DEFAULT if given is None else os.fspath(given) if isinstance(given, str | os.PathLike) else None
     model: Any = given if name is None else networks.load_model(name)
+    shown = beside.checked(folder, model, layers, examples, evaluate, eye)
     image: Any = chosen_image(settings.pop("image", None), settings.pop("size", None), model)
     rest: Any = {"steps": 512, **settings}
     of_kind = {kind: dataclasses.replace(image, batch=diverse) if kind == "diverse" else image for kind in kinds}
@@ -148,7 +154,7 @@ def render(
     batches = manifests.batches_of(manifest)
     with _lock(folder, "page"):  # so that the last process sees all pictures
         missing = [file for batch in batches for file in manifests.missing(folder, manifest, batch)]
-        _write_page(folder, manifest, model, None if missing else examples, progress)
+        beside.write_page(folder, manifest, model, None if missing else shown, progress)
     number = sum(len(names) for batch in batches for names in manifests.files_of(manifest, batch))
     network = manifest["settings"]["model"].partition("@")[0]
     failed, unresponsive = ([name for name in made if outcome in made[name]] for outcome in ("failed", "unresponsive"))
@@ -316,30 +322,3 @@ def _lock(folder: Path, name: str, wait: bool = True) -> Iterator[None]:
     """
     with filelock.FileLock(folder / _LOCKS / f"{name}.lock", timeout=-1 if wait else 0):
         yield
-
-
-def _write_page(folder: Path, manifest: Mapping[str, Any], model: Model, examples: Path | None, progress: bool) -> None:
-    """Write the page of the existing pictures; look for photographs too, unless that has been done."""
-    file = folder / "examples.json"
-    known = manifests.read_examples(file)
-    settings = {key: value for key, value in manifest["settings"].items() if key not in ("kinds", "channels")}
-    settings["size"] = "x".join(map(str, settings["size"]))
-    title = f"{', '.join(manifest['settings']['channels'])} of {settings['model'].partition('@')[0]}"
-
-    def write() -> None:
-        _files.remove_leftovers(folder / "index.html")
-        shown = page.entries(folder, manifest, known["examples"])
-        page.write(folder, title=title, settings=settings | manifest["versions"], entries=shown)
-
-    write()
-    if examples is None or known["folder"] == (content := photographs.content(examples, folder / EXAMPLES)):
-        return
-    channels = {layer: manifests.parse_channels(text) for layer, text in manifest["settings"]["channels"].items()}
-    _files.remove_leftovers(file)
-    _files.make_folder(folder / EXAMPLES)
-    _files.remove_all_leftovers(folder / EXAMPLES)
-    size, *_ = photographs.input_of(model, manifest["settings"]["size"][0])
-    found = dataset_examples.find(model, examples, channels, folder / EXAMPLES, size=size, progress=progress)
-    known = {"folder": content, "examples": {f"{layer}:{channel}": seen for (layer, channel), seen in found.items()}}
-    _files.write_atomically(file, manifests.to_json(known))
-    write()

@@ -35,7 +35,7 @@ def photographs(tmp_path_factory) -> Path:
 def again(photographs):
     def render(folder: Path):
         settings = {"model": model, "size": 32, "steps": 1, "transform": None, "progress": False, "chunk": 1}
-        return run.render(folder, ["a"], examples=photographs, **settings)
+        return run.render(folder, ["a"], examples=photographs, evaluate=True, **settings)
 
     return render
 
@@ -88,7 +88,7 @@ def edits(value):
             yield edited
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "examples.json"])
+@pytest.mark.parametrize("name", ["manifest.json", "examples.json", "evaluation.json"])
 def test_edited_files_are_refused_in_one_line(name, again, whole, tmp_path):
     texts = ["", "null", "[]", "[" * 100_000, '{"a":' * 100_000, "\xff", "NaN"]
     texts += [json.dumps(edited) for edited in edits(json.loads((whole / name).read_text()))]
@@ -134,7 +134,7 @@ def link(path: Path) -> None:
 
 def test_replaced_files_are_made_again_or_refused(again, whole, tmp_path):
     kinds = [fifo, bound_socket, bomb, other, link, Path.mkdir, Path.touch]
-    names = ["a/0000.png", "manifest.json", "examples.json", "index.html", "examples/a-0000-1.jpg"]
+    names = ["a/0000.png", "manifest.json", "index.html", "examples.json", "examples/a-0000-1.jpg", "evaluation.json"]
     bad = []
     for kind in kinds:
         for name in names:

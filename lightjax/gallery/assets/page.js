@@ -7,7 +7,7 @@ const find = (selector, root = document) => root.querySelector(selector);
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
 const sections = all("main > section");
-const tiles = all(".tile");
+let tiles = all(".tile");
 const search = find("input");
 const view = find(".view");
 const about = find(".about");
@@ -117,7 +117,7 @@ function details(tile) {
 function fill(tile) {
   const { layer, link } = layerOf(tile);
   const { channel, label } = tile.dataset;
-  const { pictures, command, examples = [] } = details(tile);
+  const { pictures, command, examples = [], figures: measured = {} } = details(tile);
   document.title = `${layer} ${channel} · ${title}`;
   Object.assign(find(".layer", view), { textContent: layer, href: link });
   find(".channel", view).textContent = channel;
@@ -134,6 +134,11 @@ function fill(tile) {
   row(".diverse", figures(diverse));
   row(".examples", examples.map(({ file, value, source = "" }, i) =>
     figure(file, `${name}, example ${i + 1}${source && `: ${source}`}`, source, value)));
+  for (const section of all(".figures", view)) section.hidden = !Object.keys(measured).length;
+  for (const fact of all(".figures [data-name]", view)) {
+    fact.hidden = !(fact.dataset.name in measured);
+    find("b", fact).textContent = short(measured[fact.dataset.name]);
+  }
   draw(pictures);
   find(".command").textContent = command;
   find(".copied").textContent = "";
@@ -200,6 +205,26 @@ find(".copy").addEventListener("click", async () => {
     getSelection().selectAllChildren(command);
     find(".copied").textContent = "Selected: now copy it";
   }
+});
+
+// Order: by channel, or by a figure of the evaluation, which the tiles then show. What has none comes last.
+
+const order = find(".order"); // only in galleries that were evaluated
+order?.addEventListener("change", () => {
+  const { name } = order.selectedOptions[0].dataset;
+  const figure = (tile) => details(tile).figures?.[name] ?? null;
+  const key = (tile) => (name ? (figure(tile) === null ? Infinity : order.value * figure(tile)) : 0);
+  for (const section of sections) {
+    const sorted = all(".tile", section).sort((a, b) => key(a) - key(b) || a.dataset.channel - b.dataset.channel);
+    for (const tile of sorted) {
+      const { channel, label } = tile.dataset;
+      const number = name && figure(tile) !== null ? `${name} ${short(figure(tile))}` : "";
+      find("span", tile).textContent = [channel, label, number].filter(Boolean).join(" ");
+    }
+    find(".grid", section).append(...sorted);
+  }
+  tiles = all(".tile");
+  filter();
 });
 
 // Search: words must be part of the layer's name or the label, numbers and ranges must hold the channel.
