@@ -77,8 +77,8 @@ def evaluate(
         of one network.
       model: The network that they were made for; by default the one that they name.
       photographs: A folder of photographs whose folders are named like classes ("grand_piano"), 40 or more.
-      eye: Another network that judges, `Model` or name or path. It tells classes if it has `class_names` like those of
-        the network. The network under study is no judge of itself.
+      eye: Another network, as `Model`, name or path. It ranks the classes of the renders if it has `class_names` like
+        those of the network under study, which is refused as its own eye.
       layers: Layers for the path likeness: whether a picture of a class goes through them as photographs of the class
         do. Needs photographs with a folder of the class, and of others.
       features: Layer of the eye whose channel means say how alike photographs are; by default its last with positions.
