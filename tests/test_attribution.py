@@ -228,6 +228,8 @@ def test_an_attribution_shows_its_channels_with_their_pictures(tmp_path):
     settings = lj.pictures.read_settings(tmp_path / "found.png")
     assert (settings["objective"], settings["layer"]) == ("channel('logits', 2)", "a")
     plain, with_sprites = found.picture(), found.picture(dict.fromkeys(range(6), PICTURE))
+    about = found.settings | {"model": f"{found.settings['model']}@0123456789ab, {'and more ' * 40}"}
+    np.testing.assert_array_equal(dataclasses.replace(found, settings=about).picture(), plain)
     assert with_sprites.shape[0] > plain.shape[0] + 80
     red = lambda picture: ((picture[..., 0] > 0.7) & (picture[..., 1] < 0.1)).sum()
     blue = lambda picture: ((picture[..., 2] > 0.6) & (picture[..., 0] < 0.1)).sum()

@@ -33,6 +33,11 @@ def shown(row):
     return pictures, [html.unescape(caption) for _, _, _, caption in cells]
 
 
+def test_a_reading_is_called_by_its_kind_and_its_network_not_by_its_address():
+    made = lj.analysis.Heatmap({"model": "bvlc_googlenet@0123456789ab"}, np.zeros((2, 2, 3)), np.zeros((2, 2)))
+    assert repr(made) == "<Heatmap of bvlc_googlenet@0123456789ab>"
+
+
 def test_a_row_shows_pictures_with_their_captions():
     gray = np.full((6, 7, 3), 0.5, np.float32)
     pictures, captions = shown(lj.show([gray, 0 * gray], ["mixed4a:97", 3]))

@@ -10,6 +10,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 OWN = {"03_your_network"}
 """Notebooks with a network of their own. The others run on a small one with GoogLeNet's names of layers and classes."""
 MOST_BYTES = 1_500_000
+FOLDERS = ("Motorbikes", "accordion", "airplanes", "dalmatian", "grand_piano", "llama", "sunflower", "wheelchair")
 # A path from the root or from home, on any system; not the slashes of URLs, of tags and of prose.
 ABSOLUTE = re.compile(r"(?<![\w:/.<])/[\w.-]+/|(?<!\w)~/|\b[A-Z]:\\")
 
@@ -49,14 +50,28 @@ def kernel(tmp_path, monkeypatch) -> str:
     return "this"
 
 
+@pytest.fixture(scope="module")
+def photographs(shared, tmp_path_factory) -> Path:
+    """A folder of eight classes with five photographs each."""
+    if not (whole := shared / "datasets" / "caltech101").exists():
+        pytest.skip("datasets/caltech101 is not here")
+    folder = tmp_path_factory.mktemp("photographs")
+    for name in FOLDERS:
+        (folder / name).mkdir()
+        for path in sorted((whole / name).glob("*.jpg"))[:5]:
+            (folder / name / path.name).symlink_to(path)
+    return folder
+
+
 @pytest.mark.slow
-def test_it_runs_from_a_clean_kernel(path, kernel, compilations, shared, tmp_path, monkeypatch):
-    """With two steps for each picture, and pictures of 64 pixels where the notebook allows it."""
+def test_it_runs_from_a_clean_kernel(path, kernel, compilations, shared, photographs, tmp_path, monkeypatch):
+    """With two steps for each picture, pictures of 64 pixels where the notebook allows it, and few photographs."""
     nbclient = pytest.importorskip("nbclient")
     quick = {
         "LIGHTJAX_NOTEBOOK_STEPS": "2",
         "LIGHTJAX_NOTEBOOK_SIZE": "64",
         "LIGHTJAX_PICTURES": str(shared / "images"),
+        "LIGHTJAX_PHOTOGRAPHS": str(photographs),
     }
     for name, value in (quick | compilations | {"XDG_CACHE_HOME": str(tmp_path)}).items():
         monkeypatch.setenv(name, value)

@@ -221,7 +221,8 @@ class Attribution(Reading):
             `{c: lj.visualize(f"mixed4d:{c}").image for c in attribution.strongest()}`.
         """
         seen = drawing.enlarged(self.seen)
-        parts = [drawing.captioned(seen, self.settings["model"])]
+        network = self.settings["model"].partition("@")[0]
+        parts = [drawing.captioned(seen, network)]
         if self.positions is not None and self.positions.ndim == 2:
             title = f"{self.settings['layer']}: red for, blue against"
             parts.append(drawing.captioned(drawing.over(seen, self.positions), title))

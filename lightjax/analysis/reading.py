@@ -82,6 +82,9 @@ class Reading:
     def _repr_png_(self) -> bytes:
         return encode(self.picture())
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.settings['model']}>"
+
 
 def made_with(model: Model, images: np.ndarray | None = None, **settings: Any) -> dict[str, Any]:
     """The settings of a reading: the version of lightjax, the network, a hash of the pictures, and others."""
