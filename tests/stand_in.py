@@ -40,7 +40,7 @@ class StandIn:
         number, height, width, _ = images.shape
         rows, columns = height // self.patch, width // self.patch
         x = images[:, : rows * self.patch, : columns * self.patch]
-        x = x.reshape(number, rows, self.patch, columns, self.patch, 3).mean((2, 4))
+        x = x.reshape(number, rows, self.patch, columns, self.patch, 3).mean((2, 4)) - 0.5
         found = {}
         for name, matrix in self.matrices.items():
             x = x.mean((1, 2)) @ matrix if name == LOGITS else relu(x @ matrix)
