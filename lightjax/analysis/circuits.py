@@ -36,7 +36,8 @@ def expanded_weights(
     is made linear for that: rectifiers pass everything, and max pools are means. Neither biases nor the picture
     matter then. Local response norms only divide by a constant, `bias**beta`: 1 in bvlc_googlenet. The weights are
     those of the network where the path is linear already. Otherwise they are its expected gradient, up to a factor for
-    each unit, if all units between are active equally often and independently; `ExpandedWeights.faithfulness` measures it.
+    each unit, if all units between are active equally often and independently; `ExpandedWeights.faithfulness` measures
+    how nearly.
 
     Examples:
       >>> weights = lj.expanded_weights("mixed3a", "mixed3b")
