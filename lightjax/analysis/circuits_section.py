@@ -37,7 +37,7 @@ def section(
         layers.setdefault(one.source, set()).update(range(one.weights.shape[1]))
         layers.setdefault(one.target, set()).update(one.units)
     units = {f"{layer}:{unit}": (layer, unit) for layer, numbers in layers.items() for unit in sorted(numbers)}
-    known = {} if sprites is None else sheets.chosen(sprites, units, SPRITE)
+    known = {} if sprites is None else sheets.chosen(sprites, units, SPRITE, weights[0].settings["model"])
     sheet = sheets.in_rows([*known.values()]) if known else None
     lists: dict[str, list[dict[str, Any]]] = {name: [] for name in units}
     for i, one in enumerate(weights):

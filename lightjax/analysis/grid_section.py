@@ -26,12 +26,12 @@ def section(grid: "Grid", sprites: str | os.PathLike | Mapping[int, np.ndarray] 
       sprites: Pictures of channels: the folder of a gallery, or pictures `[H, W, C]` in [0, 1] by channel.
 
     Raises:
-      TypeError, ValueError: If there are no such pictures of channels of the grid's layer.
+      TypeError, ValueError: If there are no such pictures of channels of the grid's layer and network.
     """
     layer, strengths = grid.settings["layer"], grid.strengths
     rows, columns = strengths.shape
     used = {int(number): (layer, int(number)) for number in np.unique(grid.channels.numbers)}
-    known = {} if sprites is None else sheets.chosen(sprites, used, SPRITE)
+    known = {} if sprites is None else sheets.chosen(sprites, used, SPRITE, grid.settings["model"])
     places = {number: place for place, number in enumerate(known)}
     names = [name.partition(",")[0] for name in grid.class_names]
     label = lambda number: names[number] if number < len(names) and names[number] else str(number)

@@ -18,7 +18,7 @@ K = TypeVar("K", int, str)
 
 
 def chosen(
-    given: str | os.PathLike | Mapping[K, np.ndarray], wanted: Mapping[K, tuple[str, int]], side: int
+    given: str | os.PathLike | Mapping[K, np.ndarray], wanted: Mapping[K, tuple[str, int]], side: int, network: str
 ) -> dict[K, np.ndarray]:
     """Pictures of channels, `[side, side, 3]`, of those that are wanted, in their order.
 
@@ -26,9 +26,10 @@ def chosen(
       given: The folder of a gallery, or pictures `[H, W, C]` in [0, 1].
       wanted: The layer and the channel of each picture, by what a mapping calls it.
       side: Height and width in pixels.
+      network: The source of the network; pictures of a gallery must be of the same one.
 
     Raises:
-      TypeError, ValueError: If there is no picture of such a channel, or one is no picture.
+      TypeError, ValueError: If there is no picture of such a channel, or one is no picture, or of another network.
       OSError: If there is no such folder.
     """
     if isinstance(given, Mapping):
@@ -37,7 +38,7 @@ def chosen(
             if x.ndim != 3 or x.shape[-1] not in (1, 3, 4) or not x.size or not (x.min() >= 0 and x.max() <= 1):
                 raise ValueError(f"sprites must be pictures [H, W, C] in [0, 1], got {_checks.shown(x)}")
     else:
-        found = _of_gallery(given, wanted)
+        found = _of_gallery(given, wanted, network)
     if not found:
         layers = " or ".join(dict.fromkeys(layer for layer, _ in wanted.values()))
         raise ValueError(
@@ -46,7 +47,7 @@ def chosen(
     return {name: drawing.resized(drawing.in_color(found[name]), (side, side)) for name in wanted if name in found}
 
 
-def _of_gallery(folder: str | os.PathLike, wanted: Mapping[K, tuple[str, int]]) -> dict[K, np.ndarray]:
+def _of_gallery(folder: str | os.PathLike, wanted: Mapping[K, tuple[str, int]], network: str) -> dict[K, np.ndarray]:
     names = {place: name for name, place in wanted.items()}
     found = {}
     for file in find_pictures(_checks.path(folder, "sprites")):
@@ -58,6 +59,9 @@ def _of_gallery(folder: str | os.PathLike, wanted: Mapping[K, tuple[str, int]]) 
         if settings.get("kind") == "positive" and isinstance(layer, str) and isinstance(channel, int):
             name = names.get((layer, channel))
             if name is not None:
+                if settings.get("model") != network:
+                    other = _checks.shown(settings.get("model"))
+                    raise ValueError(f"sprites must be pictures of {network!r}, but those of {folder} are of {other}")
                 found[name] = load_picture(file)
     return found
 

@@ -144,6 +144,11 @@ def small_atlas() -> analysis.Atlas:
     return analysis.Atlas(settings, [1], points, *seen, cells, counts, vectors, vectors, [], PICTURE[None], vectors)
 
 
+def coarse(images: jax.Array) -> dict[str, jax.Array]:
+    """`network`, with few positions: a grid renders a picture for each."""
+    return {"a": network(images)["a"][:, ::16, ::16]}
+
+
 def tiny_module() -> Any:
     """A PyTorch network of one layer."""
     import torch
@@ -153,7 +158,7 @@ def tiny_module() -> Any:
 
 CALLS: dict[str, Callable[[], Call]] = {
     # lightjax
-    "activation_grid": of(PICTURE[:2, :2], "a", model=network, size=8, steps=1, progress=False),
+    "activation_grid": of(PICTURE[:2, :2], "a", model=coarse, size=8, steps=1, progress=False),
     "evaluate": lambda: ((rendered(),), {"model": network, "draws": 1, "progress": False}),
     "capture": of(network, None, call=lambda net, x: net(x), mean=0.5, std=0.5, size=8),
     "dream": of(PICTURE, "a", octaves=1, steps=1, jitter=1, size=12, model=network, progress=False),
