@@ -502,9 +502,12 @@ def test_light_and_dark_follow_the_system_until_told_otherwise(visit, gallery, s
     assert luminance(tab, "html", "backgroundColor") > 0.5
     tab.get_by_role("button", name="Theme: light").click()
     assert luminance(tab, "html", "backgroundColor") < 0.5
-    tab.wait_for_timeout(300)  # the browser stores it in its own time
-    tab.reload()
-    tab.get_by_role("button", name="Theme: dark").wait_for()
+    for _ in range(20):  # the browser stores it in its own time
+        tab.wait_for_timeout(300)
+        tab.reload()
+        if stored := tab.get_by_role("button", name="Theme: dark").count():
+            break
+    assert stored
 
 
 def test_everything_has_a_name(visit, gallery):
