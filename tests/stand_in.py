@@ -57,13 +57,21 @@ def stand_in(patch: int = 32) -> StandIn:
     return StandIn(matrices, patch)
 
 
-def stand_for_googlenet(converted: str) -> None:
-    """Let this network be the default one, and a file be what a network of PyTorch becomes."""
+def stand_for_googlenet() -> None:
+    """Let this network be the default one."""
     import lightjax
 
-    model, load = stand_in(patch=16), lightjax.load_model
-    lightjax.from_torch = lambda net, **given: load(converted)
+    model = stand_in(patch=16)
     lightjax.load_model = lightjax.networks.load_model = lambda *given, **more: model
+
+
+def convert_to(file: str) -> None:
+    """Let a network of PyTorch become the one of a file, without a conversion."""
+    import lightjax
+    from lightjax.networks import weights
+
+    converted = weights.load_model(file)
+    lightjax.from_torch = lambda net, **given: converted
 
 
 def quicken() -> None:

@@ -43,15 +43,19 @@ first = second = lj.visualize("mixed4a:97", size=64)
 """What the examples speak of."""
 
 
-def test_the_examples_of_the_pages_run(tmp_path):
+@pytest.mark.filterwarnings("ignore")
+def test_the_examples_of_the_pages_and_of_the_docstrings_run(tmp_path):
+    """In one process, which compiles a program once for all of them."""
     pages = [path for path in PAGES if path.name not in NEEDS]
     assert len(pages) >= 12
-    blocks = [SPOKEN_OF, *re.findall(r"```python\n(.*?)```", READING, re.DOTALL)]
+    assert len(examples()) >= 15
+    blocks = [SPOKEN_OF, "KNOWN = dict(globals())", *re.findall(r"```python\n(.*?)```", READING, re.DOTALL)]
     for path in pages:
         blocks += [
             f"print({path.name!r}, flush=True)",
             *re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL),
         ]
+    blocks += ["from tests.test_docs import run_examples", "run_examples(KNOWN)"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-W", "ignore", "-c", "\n".join(blocks)]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
@@ -86,17 +90,6 @@ class Shown(doctest.OutputChecker):
 
     def check_output(self, want: str, got: str, optionflags: int) -> bool:
         return not want or super().check_output(want, got, optionflags)
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_the_examples_of_docstrings_run(tmp_path):
-    found = examples()
-    assert len(found) >= 15
-    code = [SPOKEN_OF, "from tests.test_docs import run_examples", "run_examples(globals())"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-W", "ignore", "-c", "\n".join(code)]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def run_examples(known: dict) -> None:

@@ -77,9 +77,10 @@ def test_it_runs_from_a_clean_kernel(path, kernel, compilations, shared, photogr
         monkeypatch.setenv(name, value)
     document, folder = read(path), {"metadata": {"path": str(tmp_path)}}
     if path.stem not in OWN:
-        converted = str(request.getfixturevalue("efficientnet_file")) if "from_torch" in str(document) else ""
+        setup = "from tests.stand_in import convert_to, stand_for_googlenet; stand_for_googlenet()"
+        if "from_torch" in str(document):
+            setup += f"; convert_to({str(request.getfixturevalue('efficientnet_file'))!r})"
         monkeypatch.setenv("PYTHONPATH", str(ROOT))
-        setup = f"from tests.stand_in import stand_for_googlenet; stand_for_googlenet({converted!r})"
         document.cells.insert(0, pytest.importorskip("nbformat").v4.new_code_cell(setup))
     nbclient.NotebookClient(document, timeout=300, kernel_name=kernel, resources=folder).execute()
     shown = [pictures(cell) for cell in document.cells[-len(read(path).cells) :]]
