@@ -49,21 +49,29 @@ def pytest_collection_finish():
 
 
 SLOW = {
+    "accentuation",
+    "arguments",
     "aten",
     "atlas",
     "attribution",
     "batching",
+    "capture",
+    "circuits",
     "cli",
+    "dictionary",
     "docs",
     "from_torch",
     "gallery",
     "grid",
+    "groups",
     "names",
     "notebooks",
     "operations",
     "page",
     "parity",
     "readme",
+    "release",
+    "strict",
     "transforms",
     "weights",
 }
@@ -71,7 +79,7 @@ SLOW = {
 
 
 def pytest_collection_modifyitems(items):
-    """Mark the tests of slow files, so that `-m "not slow"` takes less than three minutes, and run the longest first.
+    """Mark the tests of slow files, so that `-m "not slow"` takes about two minutes, and run the longest first.
 
     Each worker of pytest-xdist takes whole files, and at the end one waits for the other.
     """

@@ -440,6 +440,7 @@ def test_what_makes_no_page_of_weights_is_refused(chain, through_pool, tmp_path)
 
 
 def test_a_reader_follows_links_from_unit_to_unit_and_sees_kernels_and_pictures(visit, chain, tmp_path):
+    expect = pytest.importorskip("playwright.sync_api").expect  # waits for what follows a change of the address
     sprites = {"a:0": np.full((8, 8, 1), 0.5), "c:5": np.full((8, 8, 3), 0.25)}
     path = chain[0].save_page(tmp_path / "page.html", also=chain[1:], sprites=sprites)
     tab = visit(path, "#a:0")
@@ -455,24 +456,26 @@ def test_a_reader_follows_links_from_unit_to_unit_and_sees_kernels_and_pictures(
         expected = drawing.colored(SECOND[:, :, 0, i], float(np.abs(SECOND[:, :, 0]).max()))
         np.testing.assert_allclose(np.reshape(pixels, (3, 3, 4))[..., :3], 255 * expected, atol=3)
     tab.locator(".row a").first.click()
+    expect(tab.locator("h2")).not_to_have_text("a:0")
     name = tab.locator("h2").inner_text()
     assert name.startswith(NASTY[1])
     assert tab.locator(".lists h3").all_inner_texts()[0].startswith("Reads a ")
     assert tab.locator(".lists h3").all_inner_texts()[1].startswith("Feeds c ")
     assert not tab.locator(".own .sprite").is_visible()
     tab.locator('.row a[title="c:5"]').click()
+    expect(tab.locator("h2")).to_have_text("c:5")
     assert tab.title().startswith("c:5 ")
     assert tab.locator('.tiles a[aria-current="true"]').get_attribute("title") == "c:5"
     tab.go_back()
-    assert tab.locator("h2").inner_text() == name
+    expect(tab.locator("h2")).to_have_text(name)
     tab.locator("input").fill("3")  # a number alone is of the same layer
     tab.keyboard.press("Enter")
-    assert tab.locator("h2").inner_text() == f"{NASTY[1]}:3"
+    expect(tab.locator("h2")).to_have_text(f"{NASTY[1]}:3")
     tab.locator(".next").click()
-    assert tab.locator("h2").inner_text() == f"{NASTY[1]}:4"
+    expect(tab.locator("h2")).to_have_text(f"{NASTY[1]}:4")
     tab.locator("input").fill("c:99")
     tab.keyboard.press("Enter")
-    assert tab.locator("output").inner_text() == "There is no c:99 here"
+    expect(tab.locator("output")).to_have_text("There is no c:99 here")
     phone = visit(path, "#%E0", width=360, height=740, phone=True)
     assert phone.locator("h2").inner_text() == f"{NASTY[1]}:0"
     assert phone.evaluate("document.documentElement.scrollWidth") == 360

@@ -809,6 +809,7 @@ def patches(images):
     return {"edges": jnp.abs(images[:, 1:, 1:] - images[:, :-1, :-1])}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "picture",
     [

@@ -237,6 +237,7 @@ def forged() -> Iterator[tuple[str, Any]]:
         yield f"snapshots {steps}", plain | {"steps": steps, "snapshots": list(range(0, min(steps, 10**7), 100))}
 
 
+@pytest.mark.slow
 def test_settings_of_strangers(monkeypatch):
     monkeypatch.setattr(networks, "load_model", lambda *_: MODEL)
     monkeypatch.setattr(memory, "available", lambda: 10**9)
